@@ -12,6 +12,9 @@ Record from anywhere, before or after the extension ``cogmeter.cog`` is loaded, 
 
     cogmeter.mark("deployed 1.4")
 
+    cogmeter.annotate(tokens_in=512)  # the operation that the running code is part of
+    cogmeter.usage(await client.chat.completions.create(...))  # its model and tokens, of most providers
+
 Monitor a client that loads no extensions::
 
     cogmeter.attach(client)
@@ -27,27 +30,35 @@ if TYPE_CHECKING:
     from discord import app_commands
 
     from cogmeter.cog.attach import Attachment
+    from cogmeter.recording.annotation import annotate
+    from cogmeter.recording.budgets import Budget
+    from cogmeter.recording.llm_usage import usage
     from cogmeter.recording.operation import Operation
     from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
     from cogmeter_storage.model import Outcome
 
     mark = default_recorder.markers.mark
+    budget = default_recorder.budgets.of
     operation = default_recorder.operation
     record = default_recorder.record
     track = default_recorder.track
 
 __all__ = [
+    "Budget",
     "Operation",
     "Outcome",
     "Recorder",
     "Tracker",
     "__version__",
+    "annotate",
     "attach",
+    "budget",
     "default_recorder",
     "mark",
     "operation",
     "record",
     "track",
+    "usage",
 ]
 
 __version__ = "0.1.0"
@@ -57,20 +68,27 @@ def __getattr__(name: str) -> Any:
     """Import what records at its first use: the chart worker, which only draws, imports this package as well."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cogmeter.recording.annotation import annotate
+    from cogmeter.recording.budgets import Budget
+    from cogmeter.recording.llm_usage import usage
     from cogmeter.recording.operation import Operation
     from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
     from cogmeter_storage.model import Outcome
 
     globals().update(
+        Budget=Budget,
         Operation=Operation,
         Outcome=Outcome,
         Recorder=Recorder,
         Tracker=Tracker,
+        annotate=annotate,
+        budget=default_recorder.budgets.of,
         default_recorder=default_recorder,
         mark=default_recorder.markers.mark,
         operation=default_recorder.operation,
         record=default_recorder.record,
         track=default_recorder.track,
+        usage=usage,
     )
     return globals()[name]
 

@@ -44,7 +44,11 @@ async def test_they_are_grouped_by_any_fields_in_any_order_and_by_step(store, no
         return [(one.start_us, *one.names, one.sums.micro_usd) for one in await store.costs.grouped(*span, **options)]
 
     assert await money() == [(noon, 7)]
-    assert await money(by=["model", "caller"]) == [(noon, "a", "/ask", 1), (noon, "b", "/ask", 2), (noon, "a", "/look", 4)]
+    assert await money(by=["model", "caller"]) == [
+        (noon, "a", "/ask", 1),
+        (noon, "b", "/ask", 2),
+        (noon, "a", "/look", 4),
+    ]
     assert await money(step_us=DAY_US) == [(noon - 12 * HOUR_US, 3), (noon + 12 * HOUR_US, 4)]
     assert await money(services=["other"]) == [(noon, 4)]
     assert await money(services=[]) == []
@@ -65,7 +69,9 @@ async def test_hours_become_one_day_when_they_are_old_and_late_ones_are_added_to
     await store.fold(now_us=day + 2 * DAY_US + HOUR_US)
     assert len(await store.costs.grouped(day, day + DAY_US, step_us=HOUR_US)) == 24
     await store.fold(now_us=day + 3 * DAY_US)
-    assert await store.costs.grouped(day, day + DAY_US, step_us=HOUR_US) == [CostGroup(day, (), CostSums(24, micro_usd=24))]
+    assert await store.costs.grouped(day, day + DAY_US, step_us=HOUR_US) == [
+        CostGroup(day, (), CostSums(24, micro_usd=24))
+    ]
     await add(store, {CostKey(noon, "ai", model="a"): CostSums(1, micro_usd=5)})
     await store.fold(now_us=day + 3 * DAY_US)
     assert await store.costs.grouped(day, day + DAY_US, by=["model"], step_us=HOUR_US) == [
@@ -88,7 +94,9 @@ async def test_a_forgotten_user_is_in_no_sum_and_no_sum_changes(store, noon):
     assert await store.costs.forget("0a0b0c0d") == 2
     assert await store.costs.forget("0a0b0c0d") == 0
     assert await store.costs.forget("") == 0
-    assert await store.costs.grouped(noon, noon + DAY_US, by=["user"]) == [CostGroup(noon, ("",), CostSums(3, 6, 6, 0, 14))]
+    assert await store.costs.grouped(noon, noon + DAY_US, by=["user"]) == [
+        CostGroup(noon, ("",), CostSums(3, 6, 6, 0, 14))
+    ]
 
 
 async def test_an_erased_person_is_forgotten_here_too(store, noon):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.keys import OverrideKey
     from cogmeter.notifiers.base import Notifier
+    from cogmeter.recording.budgets import Budgets
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
@@ -49,12 +50,13 @@ class Alerting:
         url_of: Callable[[OperationRecord], str | None],
         running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
         parts: StartupGuard | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
         ``notifiers_of`` returns the notifiers, which may read incident contexts. ``url_of`` returns the link to an
         operation's message in Discord, if it is remembered. ``running`` is that of ``Evaluator``. ``parts`` receives
-        failures at the start.
+        failures at the start. ``budgets`` are the recorder's.
         """
         self._parts = StartupGuard(Counter()) if parts is None else parts
         self._store = store
@@ -64,7 +66,7 @@ class Alerting:
         self._checking = asyncio.Lock()
         self.limits = Limits(settings)
         self.calibrator = Calibrator(self.limits)
-        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running)
+        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running, budgets=budgets)
         self.incidents = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
         self.out_of_band_log = OutOfBandLog(overlap_s=settings.alert_window + settings.alert_check_interval)
         self.delivery = Dispatcher(store, notifiers_of(self.incidents), sent_out_of_band=self.out_of_band_log.covers)
@@ -171,6 +173,10 @@ class Alerting:
         """Forget the calibrated thresholds of these keys, and learn them from the last three days."""
         subjects = [key.subject for key in keys if key.field == THRESHOLD]
         await self.calibrator.learn_again(self._store, subjects, now_us())
+
+    async def keep_costs(self) -> None:
+        """Store the costs that wait, so that answers have them and a crash loses none."""
+        await self.evaluator.keep_costs(self._store)
 
     async def keep(self) -> None:
         """Store the learned baselines for the next start."""

@@ -32,7 +32,9 @@ from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.keys import THRESHOLD
+from cogmeter.pricing import Prices
 from cogmeter.query.query import now_us as wall_us
+from cogmeter.settings.prices import parse_prices
 from cogmeter.startup import StartupGuard, parsing
 from cogmeter_storage.base import StorageError
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.model import GrownObjects, LoopState, Reading
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.recording.budgets import Budgets
     from cogmeter.recording.waiting import Running
     from cogmeter_storage.base import Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
@@ -66,8 +69,11 @@ class Evaluator:
         clock_s: Callable[[], float] = time.perf_counter,
         wall: Callable[[], int] = wall_us,
         running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
+
+        ``budgets`` are the recorder's, which commands ask.
 
         ``running`` returns the oldest running operation of each name from this age in seconds on. ``clock_s`` returns
         the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
@@ -79,7 +85,7 @@ class Evaluator:
         self._history = WindowHistory()
         self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
-        self.spending = Spending()
+        self.spending = Spending(Prices(parse_prices(limits.settings.cost_prices)), budgets)
         self._errors = ErrorTotals(window_s, wall())
         self._window_s = window_s
         self._gauges = GaugeHistory()
@@ -141,8 +147,7 @@ class Evaluator:
                 await asyncio.sleep(0)
             for series in series_with_logged_errors(atoms[start : start + PIECE]):
                 logged[self._window.service_of[series]] += 1
-            self._costs.count(atoms[start : start + PIECE], self._names, now_us)
-            self.spending.count(atoms[start : start + PIECE], self._names)
+            self._costs.count(await self.spending.count(atoms[start : start + PIECE], self._names), now_us)
         self._errors.add_operations(counts[OPERATIONS], logged, now_us)
         if self._deviations.due:
             self._deviations.learn(self._snapshot(now_us))
@@ -210,7 +215,11 @@ class Evaluator:
                 "echoes": self._suppression.state(),
             }
             await store.set_value(MEASURED, json.dumps(measured).encode())
-        if SPENDING not in unread:
+        await self.keep_costs(store)
+
+    async def keep_costs(self, store: Store) -> None:
+        """Store the costs that wait, unless the store could not return what is counted already."""
+        if SPENDING not in (self._unread if store is self._source else ()):
             await self.spending.keep(store)
 
     async def _restore_windows(self, store: Store, now_us: int, parts: StartupGuard) -> None:
@@ -330,6 +339,7 @@ class Evaluator:
             running=running,
             grown=self._grown,
             longest_stall=window.longest_stall(),
+            budgets=self.spending.budgets,
             errors=self._errors.recent(len(window.services), now_us, now_s),
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )

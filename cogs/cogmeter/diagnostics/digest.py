@@ -14,10 +14,8 @@ from cogmeter.times import us_of, utc, zone_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import tzinfo
 
-    from cogmeter.alerts.measurement.spending import Spent
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
@@ -82,11 +80,11 @@ async def read_digest(monitor: Monitor, span: Range, *, alerts_of: Range | None 
         reopened_errors=tuple(group for group in groups if _within(group.reopened_us, span)),
         resolved_errors=tuple(await _resolved(store, span)),
         report=await alert_report(store, monitor.settings, alerts_of or span),
-        cost=cost_of(monitor.alerting.evaluator.spending.days, span),
+        cost=await cost_of(store, span),
     )
 
 
-def cost_of(days: Mapping[int, Mapping[tuple[str, str], Spent]], span: Range) -> PeriodCost | None:
+async def cost_of(store: Store, span: Range) -> PeriodCost | None:
     """Return the cost of the UTC days that ended within the period; None if nothing was spent in them or before."""
     first, end = -(-span.since_us // DAY_US) - 1, span.until_us // DAY_US
     if span.since_us % DAY_US == 0:
@@ -94,10 +92,11 @@ def cost_of(days: Mapping[int, Mapping[tuple[str, str], Spent]], span: Range) ->
     count = max(end - first, 1)
     first = end - count
 
-    def spent(since: int, until: int) -> float:
-        return sum(line.dollars for day in range(since, until) for line in days.get(day, {}).values())
+    async def spent(since: int, until: int) -> float:
+        groups = await store.costs.grouped(since * DAY_US, until * DAY_US)
+        return sum(group.sums.micro_usd for group in groups) / 1e6
 
-    dollars, before = spent(first, end), spent(first - count, first)
+    dollars, before = await spent(first, end), await spent(first - count, first)
     if not dollars and not before:
         return None
     return PeriodCost(dollars, before, (utc(first * DAY_US).date(), utc((end - 1) * DAY_US).date()))

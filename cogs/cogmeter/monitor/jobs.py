@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLD_INTERVAL_S: Final = 60.0
 KEEP_INTERVAL_S: Final = 3600.0
+COSTS_INTERVAL_S: Final = 10.0
 REGISTERED_INTERVAL_S: Final = 300.0
 CALIBRATE_INTERVAL_S: Final = 300.0
 
@@ -31,6 +32,7 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(settings.alert_check_interval, "alerts", monitor.alerting.check)
     schedule.every(settings.sample_interval, "samples", partial(sample, monitor))
     schedule.every(FOLD_INTERVAL_S, "roll-up", partial(fold, monitor))
+    schedule.every(COSTS_INTERVAL_S, "costs", monitor.alerting.keep_costs)
     schedule.every(KEEP_INTERVAL_S, "baselines", monitor.alerting.keep)
     schedule.every(REGISTERED_INTERVAL_S, "registered commands", partial(note_commands, monitor))
     schedule.every(CALIBRATE_INTERVAL_S, "calibration", monitor.alerting.calibrate)  # does nothing while it is off

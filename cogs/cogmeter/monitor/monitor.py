@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.clock_watch import ClockStep
     from cogmeter.monitor.heartbeat import Heartbeat
     from cogmeter.notifiers.base import Notifier
+    from cogmeter.recording.budgets import Budgets
     from cogmeter.recording.recorder import Recorder
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
@@ -274,10 +275,17 @@ class Monitor(Answers):
             url_of=self.watcher.tracker.people.url_of,
             running=self._running_from,
             parts=self.parts,
+            budgets=self._budgets(),
         )
         if previous is not None:
             self.alerting.evaluator.continue_samples(previous.evaluator)
         await self.alerting.start()
+
+    def _budgets(self) -> Budgets:
+        """Return the recorder's budgets with the limits of the settings."""
+        budgets, settings = self.recorder.budgets, self.settings
+        budgets.begin(self.watcher.tracker.people.key, guild_usd=settings.budget_guild, user_usd=settings.budget_user)
+        return budgets
 
     async def _end_alerting(self) -> None:
         if "alerting" in vars(self):
@@ -387,7 +395,7 @@ class Monitor(Answers):
         _logger.error("%s", done)
         self.store = self.query.store = store
         people = self.watcher.tracker.people
-        people.key = self.recorder.usage.key = await privacy_key(store, people.key)
+        people.key = self.recorder.usage.key = self.recorder.budgets.key = await privacy_key(store, people.key)
         await self.alerting.move(store)
         return store
 

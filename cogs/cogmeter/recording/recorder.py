@@ -9,6 +9,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
+from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.buffer import Buffer, lock
 from cogmeter.recording.decorators import decorated
 from cogmeter.recording.errors import ErrorRecorder
@@ -17,14 +18,15 @@ from cogmeter.recording.operation import (
     OUTCOMES,
     Operation,
     OperationDetails,
+    annotated_class,
     error_text,
     mark,
     now_ns,
     operation_class,
     outcome_of,
 )
-from cogmeter.recording.running import RunningOperations
-from cogmeter.recording.tracing import Span, belonging, current, inherited, live
+from cogmeter.recording.running import RunningOperations, started_in
+from cogmeter.recording.tracing import Span, belonging, current, has_costs, inherited, live
 from cogmeter.recording.usage import UsageRecorder
 from cogmeter_storage.model import FAILURES, Outcome
 
@@ -83,10 +85,12 @@ class Recorder:
         self.errors = ErrorRecorder()
         self.running = RunningOperations()
         self.usage = UsageRecorder()
+        self.budgets = Budgets()
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # requests for a new series beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}
         self._kinds: dict[tuple[str, str], type[Operation]] = {}
+        self._annotated: dict[tuple[str, str], type[Operation]] = {}  # of ``operation``
         self.record: Record = _record(self, self._numbers)
         with lock:
             _recorders.add(self)
@@ -108,7 +112,7 @@ class Recorder:
     def operation(self, service: str, operation: str, /, **metadata: Any) -> Operation:
         """Return an operation for ``with`` or ``async with``; the keyword arguments are its metadata."""
         try:
-            new_operation = self._kinds[service, operation]()
+            new_operation = self._annotated[service, operation]()
         except (KeyError, TypeError):
             new_operation = self._first(service, operation)
         new_operation._details = OperationDetails(metadata) if metadata else None  # noqa: SLF001 - created here, before it starts
@@ -164,7 +168,7 @@ class Recorder:
         """Record an operation on the slow path: it failed, or it has annotations or an outcome."""
         try:
             details = details or OperationDetails()
-            metadata = details.metadata
+            metadata, details.ended = details.metadata, True
             text, failure = details.error, details.failure
             details.failure = None  # its traceback may refer to this operation
             if error is not None and not isinstance(error, GeneratorExit):
@@ -182,6 +186,8 @@ class Recorder:
                 if scope is not None:
                     metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
                     self._span(details.entered, series, start_ns, duration_ns, outcome)
+            if scope is None and has_costs(metadata):
+                metadata = _with_payer(metadata)
             if failure is not None and outcome in FAILURES:
                 self.count_failure(failure, series, start_ns, scope=scope)
             extra = (text, metadata) if text is not None or metadata else None
@@ -220,6 +226,8 @@ class Recorder:
             names, duration_ns = self.names[series], end_ns - start_ns
             trace.close(Span(trace.open(), scope.span, *names, begun_ns, duration_ns, int(outcome)))
             metadata = belonging(scope, metadata, outcome=outcome, duration_ns=duration_ns)
+        elif has_costs(metadata):
+            metadata = _with_payer(metadata)
         extra = (error, metadata) if error is not None or metadata else None
         self.add(series, end_ns, end_ns - start_ns, int(outcome), extra)
 
@@ -255,7 +263,9 @@ class Recorder:
         if not (valid_name(service) and valid_name(operation)):
             self.refuse()
             return Operation()
-        return self._kind(service, operation, self.series(service, operation))()
+        series = self.series(service, operation)
+        kind = annotated_class(self._kind(service, operation, series), started_in)
+        return self._annotated.setdefault((service, operation) if series else (OTHER, OTHER), kind)()
 
     def _kind(self, service: str, operation: str, series: int) -> type[Operation]:
         # All names beyond the limit share one class, so that memory is bounded.
@@ -302,6 +312,12 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_forked)
+
+
+def _with_payer(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the metadata of an operation outside of interactions, with who causes its costs: the reply it is part of."""
+    running = started_in()
+    return {**(running.payer() if running is not None else {}), **(metadata or {})}
 
 
 def valid_name(name: object) -> bool:

@@ -25,7 +25,7 @@ _NO_PEOPLE: Final[Mapping[str, str]] = {}
 class RunningOperation:
     """An operation of a surface that has begun and not ended."""
 
-    __slots__ = ("code", "ended", "logged_errors", "operation", "service", "start_ns", "task")
+    __slots__ = ("code", "ended", "logged_errors", "metadata", "operation", "service", "start_ns", "task")
 
     def __init__(self, service: str, operation: str, start_ns: int) -> None:
         self.service = service
@@ -34,11 +34,27 @@ class RunningOperation:
         self.task: weakref.ref[asyncio.Task[Any]] | None = None  # the last task that entered it, if that is known
         self.code: CodeType | None = None  # its function, if the task or thread that will run it is not known
         self.logged_errors = 0
+        self.metadata: dict[str, Any] | None = None  # added by ``cogmeter.annotate``
         self.ended = False
 
     def affected(self) -> Mapping[str, str]:
         """Return the hashes of the user and guild that its errors affect; empty where they are not known."""
         return _NO_PEOPLE
+
+    def payer(self) -> Mapping[str, str]:
+        """Return metadata of who causes its costs: caller, and hashes of user and guild, as far as they are known."""
+        return _NO_PEOPLE
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> bool:
+        """Store metadata with the operation; return False if it has ended."""
+        if self.ended:
+            return False
+        self.metadata = {**(self.metadata or {}), **metadata}
+        return True
+
+    def known_metadata(self) -> Mapping[str, Any]:
+        """Return the metadata that was added so far."""
+        return self.metadata or {}
 
 
 _running: Final[ContextVar[RunningOperation | None]] = ContextVar("cogmeter_running", default=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cogmeter.recording.buffer import lock
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from contextvars import Context, Token
 
 MAX_SPANS: Final = 100
+CALLER: Final = "caller"  # in metadata: the label of the command, component or reply that an operation is part of
+_COSTS: Final = frozenset({"tokens_in", "tokens_out", "cost_usd"})
 _NO_HASHES: Final[Mapping[str, str]] = {}
 
 
@@ -81,6 +83,30 @@ class Trace:
         """Return metadata with hashes of the affected user and guild; empty where they are not known."""
         return _NO_HASHES
 
+    def payer(self) -> Mapping[str, str]:
+        """Return metadata of who caused costs: caller, and hashes of user and guild; empty where they are not known."""
+        return _NO_HASHES
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> bool:  # noqa: ARG002 - for subclasses
+        """Store metadata with the operation of the whole interaction; return False if it cannot be stored."""
+        return False
+
+    def known_metadata(self) -> Mapping[str, Any]:
+        """Return the metadata that the operation of the whole interaction has so far."""
+        return _NO_HASHES
+
+
+class AnnotationTarget(Protocol):
+    """An operation that metadata can be added to while it runs."""
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> bool:
+        """Store metadata with the operation; return False if it has ended."""
+        ...
+
+    def known_metadata(self) -> Mapping[str, Any]:
+        """Return the metadata that it has so far."""
+        ...
+
 
 class Scope(NamedTuple):
     """The trace and the span that the running code belongs to."""
@@ -88,6 +114,7 @@ class Scope(NamedTuple):
     trace: Trace
     span: int
     name: str  # the span's "service/operation", or the trace's label
+    target: AnnotationTarget | None = None  # the operation that is the span; None for the trace's root
 
 
 _scope: ContextVar[Scope | None] = ContextVar("cogmeter_scope", default=None)
@@ -121,11 +148,11 @@ class Entered:
 
     __slots__ = ("_token", "scope", "span")
 
-    def __init__(self, scope: Scope, name: str) -> None:
-        """Enter a span below ``scope``; code that runs from now on is below the new span."""
+    def __init__(self, scope: Scope, name: str, target: AnnotationTarget | None = None) -> None:
+        """Enter a span below ``scope``; code that runs from now on is below the new span, and annotates ``target``."""
         self.scope = scope
         self.span = scope.trace.open()
-        self._token: Token[Scope | None] | None = _scope.set(Scope(scope.trace, self.span, name))
+        self._token: Token[Scope | None] | None = _scope.set(Scope(scope.trace, self.span, name, target))
 
     def leave(self) -> None:
         """Return to the surrounding span. A generator may be closed in another context than it was started in."""
@@ -137,11 +164,16 @@ class Entered:
             return
 
 
+def has_costs(metadata: Mapping[str, Any] | None) -> bool:
+    """Return whether metadata has tokens or money, whose user, guild and command are recorded."""
+    return metadata is not None and not _COSTS.isdisjoint(metadata)
+
+
 def belonging(scope: Scope, metadata: Mapping[str, Any] | None, *, outcome: int, duration_ns: int) -> Mapping[str, Any]:
     """Return the metadata of an operation in this scope, extended by its command, its parent, its user and guild."""
     # The host's own metadata named "user" or "guild" has precedence.
-    affected = scope.trace.affected(outcome, duration_ns)
-    return {**affected, **(metadata or {}), "command": scope.trace.label, "parent": scope.name}
+    who = scope.trace.payer() if has_costs(metadata) else scope.trace.affected(outcome, duration_ns)
+    return {**who, **(metadata or {}), "command": scope.trace.label, "parent": scope.name}
 
 
 def begin(trace: Trace) -> Token[Scope | None]:

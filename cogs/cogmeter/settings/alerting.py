@@ -186,10 +186,18 @@ class AlertSettings(RecordingSettings):
         le=100,
     )
     budget_guild: float = setting(
-        0, "US dollars per day", "The daily budget (UTC) of each server, for alerts and cogmeter.budget; 0: none", ge=0, le=1e9
+        0,
+        "US dollars per day",
+        "The daily budget (UTC) of each server, for alerts and cogmeter.budget; 0: none",
+        ge=0,
+        le=1e9,
     )
     budget_user: float = setting(
-        0, "US dollars per day", "The daily budget (UTC) of each user, for alerts and cogmeter.budget; 0: none", ge=0, le=1e9
+        0,
+        "US dollars per day",
+        "The daily budget (UTC) of each user, for alerts and cogmeter.budget; 0: none",
+        ge=0,
+        le=1e9,
     )
     cost_prices: str | None = setting(
         None,

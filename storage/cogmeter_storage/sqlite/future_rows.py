@@ -92,9 +92,13 @@ def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
     )
     mute = "SELECT EXISTS (SELECT 1 FROM mute WHERE since_us BETWEEN ? AND ?)"
     error = "SELECT EXISTS (SELECT 1 FROM error_group WHERE last_us BETWEEN ? AND ?)"
-    hours = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE start_us BETWEEN ? AND ?)" for table in ("usage_count", "cost")]  # noqa: S608 - names of our tables
+    hours = [
+        f"SELECT EXISTS (SELECT 1 FROM {table} WHERE start_us BETWEEN ? AND ?)" for table in ("usage_count", "cost")
+    ]  # noqa: S608 - names of our tables
     others = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _TABLES_AT_US]  # noqa: S608 - names of our tables
-    return any(raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, *hours, *others))
+    return any(
+        raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, *hours, *others)
+    )
 
 
 def _add_clock_step(raw: sqlite3.Connection, now_us: int) -> int:

@@ -66,9 +66,7 @@ BY_ID: Final = (
     "usage_part",
 )
 BY_KEY: Final = ("sample", "receipt", "threshold_override", "memory", "error_person")
-CHANGING: Final = (
-    *("error_group", "error_count", "error_example", "usage_slot", "usage_count", "usage_last", "cost"),
-)
+CHANGING: Final = (*("error_group", "error_count", "error_example", "usage_slot", "usage_count", "usage_last", "cost"),)
 DERIVED: Final = ("slot",)
 MAX_COPIES: Final = 5  # copies in the folder
 MAX_SAVE_ATTEMPTS: Final = 10  # on a full disk; about five minutes with the flusher's pauses

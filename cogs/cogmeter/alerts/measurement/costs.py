@@ -1,15 +1,20 @@
-"""The costs of the last day by service: the dollars under ``cost_usd`` in the metadata of operations."""
+"""The tokens and money in the metadata of operations, and the costs of the last day by service."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from cogmeter.pricing import micro_usd
 from cogmeter.recording.buffer import FIELDS
+from cogmeter.recording.llm_usage import MORE, MOST_MODELS
+from cogmeter.recording.people_hashes import hash_in
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS, label
+from cogmeter.recording.tracing import CALLER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +26,13 @@ BIN_US: Final = 300_000_000
 BINS_AN_HOUR: Final = 12
 BINS: Final = 24 * BINS_AN_HOUR
 MOST_SERVICES: Final = 500
-MOST: Final = {COST_KEY: 1e6, "tokens_in": 1e9, "tokens_out": 1e9}  # limits of one operation; more is a mistake
-_KEYS: Final = frozenset(MOST)
+MODEL: Final = 100  # characters of a model's name
+LABEL: Final = 120  # characters of a caller's label
+# Limits of one operation; more is a mistake.
+MOST: Final = {COST_KEY: 1e6, **dict.fromkeys(("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens"), 1e9)}
+_KEYS: Final = frozenset({COST_KEY, "tokens_in", "tokens_out"})
 _NOTHING: Final[Mapping[str, float]] = {}
+_NO_AMOUNTS: Final[Mapping[str, Any]] = {"model": "", **dict.fromkeys(MOST)}
 
 
 class CostTotals:
@@ -32,25 +41,28 @@ class CostTotals:
     def __init__(self) -> None:
         self.spent: defaultdict[tuple[str, str], float] = defaultdict(
             float
-        )  # by service and key of MOST, since this was made
+        )  # by service and key of metadata, since this was made
         self._places: dict[str, int] = {}
         self._bins = np.zeros((0, BINS))
         self._newest = 0  # the number of the newest five minutes
         self._first: int | None = None  # since when costs are counted
 
-    def count(self, atoms: list[Any], names: Sequence[tuple[str, str]], now_us: int) -> None:
-        """Count the costs of some of the buffer's atoms."""
+    def count(self, entries: Iterable[CostEntry], now_us: int) -> None:
+        """Count operations with costs, whose money is known or 0."""
         self.move(now_us)
-        extras = atoms[4::FIELDS]
-        if not any(extras):
-            return
-        for place, _, spent in with_amounts(extras):
-            service = names[atoms[place * FIELDS]][0]
+        for entry in entries:
+            spent = {
+                COST_KEY: (entry.micro_usd or 0) / 1e6,
+                "tokens_in": entry.tokens_in,
+                "tokens_out": entry.tokens_out,
+            }
             for key, amount in spent.items():
+                if not amount:
+                    continue
                 if key == COST_KEY:
-                    self._add(service, self._newest, amount)
-                if (service, key) in self.spent or len(self.spent) < MOST_SERVICES * len(MOST):
-                    self.spent[service, key] += amount
+                    self._add(entry.service, self._newest, amount)
+                if (entry.service, key) in self.spent or len(self.spent) < MOST_SERVICES * len(spent):
+                    self.spent[entry.service, key] += amount
 
     def move(self, now_us: int) -> None:
         """Move to this time, and drop what is older than a day."""
@@ -123,20 +135,90 @@ class CostTotals:
         self._bins[place, number % BINS] += dollars
 
 
-def with_amounts(extras: Iterable[Any]) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, float]]]:
-    """Yield the place, the metadata and the valid dollars and tokens of each operation that has some."""
-    for place, extra in enumerate(extras):
-        if extra is not None and (spent := amounts(extra[1])):
-            yield place, extra[1], spent
+class CostEntry(NamedTuple):
+    """The tokens and the money of one operation."""
+
+    service: str
+    end_us: int
+    caller: str  # the label of its command, component or reply; empty outside of them
+    model: str
+    guild: str  # a keyed hash; empty if it is not known
+    user: str
+    tokens_in: int  # cached ones included
+    tokens_out: int
+    cached_tokens: int
+    cache_write_tokens: int
+    micro_usd: int | None  # None: its metadata has no money
 
 
-def amounts(metadata: Any) -> Mapping[str, float]:
-    """Return the valid dollars and tokens in an operation's metadata."""
+def cost_entries(
+    atoms: list[Any], names: Sequence[tuple[str, str]], offset_ns: int, key: bytes | None
+) -> Iterator[CostEntry]:
+    """Yield the tokens and money of those of the buffer's atoms that have some."""
+    for place, extra in enumerate(atoms[4::FIELDS]):
+        if extra is not None and extra[1]:
+            at = place * FIELDS
+            yield from entries_of(*names[atoms[at]], (atoms[at + 1] + offset_ns) // 1000, extra[1], key)
+
+
+def entries_of(service: str, operation: str, end_us: int, metadata: Any, key: bytes | None) -> Iterator[CostEntry]:
+    """Yield the tokens and money in an operation's metadata, by model; none without any.
+
+    ``key`` is that of the hashes.
+    """
     if type(metadata) is dict and _KEYS.isdisjoint(metadata):  # most metadata; quicker than the tests below
-        return _NOTHING
+        return
+    entry = _entry(service, operation, end_us, metadata, key)
+    if entry is None:
+        return
+    yield entry
+    further = metadata.get(MORE)
+    for one in further[:MOST_MODELS] if isinstance(further, list) else ():
+        if isinstance(one, Mapping) and (
+            other := _entry(service, operation, end_us, {**metadata, **_NO_AMOUNTS, **one}, key)
+        ):
+            yield other
+
+
+def _entry(service: str, operation: str, end_us: int, metadata: Any, key: bytes | None) -> CostEntry | None:
+    spent = _amounts(metadata)
+    if not spent:
+        return None
+    model = metadata.get("model")
+    dollars = spent.get(COST_KEY)
+    tokens_in = round(spent.get("tokens_in", 0))
+    return CostEntry(
+        service,
+        end_us,
+        _caller(service, operation, metadata),
+        model[:MODEL] if isinstance(model, str) else "",
+        hash_in(metadata.get("guild"), key, "guild"),
+        hash_in(metadata.get("user"), key, "user"),
+        tokens_in,
+        round(spent.get("tokens_out", 0)),
+        min(round(spent.get("cached_tokens", 0)), tokens_in),
+        round(spent.get("cache_write_tokens", 0)),
+        None if dollars is None else micro_usd(dollars),
+    )
+
+
+def _amounts(metadata: Any) -> Mapping[str, float]:
+    """Return the valid dollars and tokens in an operation's metadata."""
     valid: dict[str, float] = {}
     for key, most in MOST.items() if isinstance(metadata, Mapping) else ():
         value = metadata.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
-            valid[key] = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
+            valid[key] = value
+    if not any(valid.get(key) for key in _KEYS):  # a cost of 0 beside tokens is a price, alone it is nothing
+        return _NOTHING
     return valid
+
+
+def _caller(service: str, operation: str, metadata: Mapping[str, Any]) -> str:
+    """Return the label of the command, component or reply that an operation is, or is part of."""
+    if service in BY_OPERATION:
+        return label(service, operation)
+    caller, command = metadata.get(CALLER), metadata.get("command")
+    if isinstance(caller, str):
+        return caller[:LABEL]
+    return label(COMMANDS, command)[:LABEL] if isinstance(command, str) and command else ""

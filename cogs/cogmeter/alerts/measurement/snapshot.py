@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter.alerts.measurement.errors import RecentErrors
 from cogmeter.alerts.measurement.gauges import GaugeHistory
+from cogmeter.recording.budgets import Budgets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,4 +49,5 @@ class Snapshot:
     grown: GrownObjects | None = None
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
     errors: RecentErrors = field(default_factory=RecentErrors)
+    budgets: Budgets = field(default_factory=Budgets)
     deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

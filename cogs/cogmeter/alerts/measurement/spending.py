@@ -1,6 +1,7 @@
-"""Costs by day (UTC), service and model: counted live, and kept for longer than the operations.
+"""Counts the costs of operations by hour, service, caller, model, guild and user, for the store.
 
-Operations stored before counting began are read once, in the background, the newest first, and at most MOST_ROWS.
+Operations with tokens and without money are priced (``cogmeter.pricing``). Operations stored before counting began are
+read once, in the background, the newest first, and at most MOST_ROWS.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import json
 import logging
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.measurement.costs import COST_KEY, amounts, with_amounts
+from cogmeter.alerts.measurement.costs import CostEntry, cost_entries, entries_of
+from cogmeter.pricing import Prices, TokenUse, micro_usd
+from cogmeter.query.costs import STATE_KEY as KEY
+from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.startup import parsing
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
-from cogmeter_storage.model import DAY_US
+from cogmeter_storage.costs import CostKey, CostSums
+from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,59 +30,39 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
-KEY: Final = "alerts.spending"  # the key of the stored sums
-MOST_DAYS: Final = 90
-MOST_A_DAY: Final = 100  # services and models of one day; beyond, they share one line
+MOST_A_DAY: Final = 100  # models of one day, and 500 callers; further ones share a line
+MOST_CALLERS: Final = 500
+MOST_PENDING: Final = 50_000  # lines that wait for a store that fails; further ones lose guild and user
 OTHER: Final = "(other)"
 MOST_ROWS: Final = 500_000  # stored operations that are read at a start at most
 ROWS: Final = 500  # stored operations that are read at once
 PAUSE_S: Final = 0.005  # pause between two reads
-MODEL: Final = 100  # characters of a model's name
 FAR_US: Final = 2**62
 
 _logger = logging.getLogger("cogmeter.alerts")
 
 
-@dataclass(slots=True)
-class Spent:
-    """Sums of one day, service and model."""
-
-    operations: int = 0
-    tokens_in: float = 0.0
-    tokens_out: float = 0.0
-    dollars: float = 0.0
-
-    def add(self, values: Mapping[str, float]) -> None:
-        """Count one operation."""
-        self.operations += 1
-        self.tokens_in += values.get("tokens_in", 0.0)
-        self.tokens_out += values.get("tokens_out", 0.0)
-        self.dollars += values.get(COST_KEY, 0.0)
-
-    def join(self, other: Spent) -> None:
-        """Add the sums of another one."""
-        self.operations += other.operations
-        self.tokens_in += other.tokens_in
-        self.tokens_out += other.tokens_out
-        self.dollars += other.dollars
-
-
 class Spending:
-    """The costs of each day, from live operations and from those that are already stored."""
+    """The costs that wait to be stored, from live operations and from those that are already stored."""
 
-    def __init__(self) -> None:
-        self.days: dict[int, dict[tuple[str, str], Spent]] = {}  # by the day's number and (service, model)
+    def __init__(self, prices: Prices | None = None, budgets: Budgets | None = None) -> None:
+        self.prices = prices or Prices()
+        self.budgets = budgets or Budgets()
+        self.pending: dict[CostKey, CostSums] = {}
         self.since_us: int | None = None  # all operations since this time are counted; None: none are counted yet
         self._until_us = 0  # when the last operation that was counted live ended
         self._gaps_us: list[tuple[int, int]] = []  # ranges between two runs that are not read yet
         self._last_id = 0  # the last stored operation at the start; later ones are counted live
+        self._named: dict[str, set[str]] = {"model": set(), "caller": set()}  # of the present day
+        self._day = 0
+        self._stored: bytes | None = None  # the state that the store has
 
     async def begin(self, store: Store, now_us: int) -> None:
-        """Restore the stored sums, and count operations live from now on.
+        """Restore the stored state, and count operations live from now on.
 
         Raises:
             StorageError: the store cannot be read, and nothing is restored.
-            DamagedStateError: the stored sums cannot be read; everything is counted again.
+            DamagedStateError: the stored state cannot be read; everything is counted again.
         """
         state = await store.get_value(KEY)
         newest = await store.page(None, 0, FAR_US, limit=1)
@@ -86,6 +70,7 @@ class Spending:
             self.restore(state)
         finally:
             self._begin(newest, now_us)
+        await self._restore_budgets(store, now_us)
 
     def _begin(self, newest: Sequence[OperationRecord], now_us: int) -> None:
         """Count from now on; ``catch_up`` reads what was stored between the last run and this one."""
@@ -97,30 +82,23 @@ class Spending:
             self._gaps_us.append((self._until_us + 1, now_us))
             self._until_us = now_us
 
-    def count(self, atoms: list[Any], names: Sequence[tuple[str, str]]) -> None:
-        """Count some of the buffer's atoms."""
-        extras = atoms[4::FIELDS]
+    async def count(self, atoms: list[Any], names: Sequence[tuple[str, str]]) -> list[CostEntry]:
+        """Count some of the buffer's atoms; return those with costs, priced as far as their price is known."""
+        if not atoms:
+            return []
         offset_ns = clock.now_ns() - time.perf_counter_ns()
-        if atoms:
-            self._until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
-        for place, metadata, spent in with_amounts(extras):
-            end_us = (atoms[place * FIELDS + 1] + offset_ns) // 1000
-            self._add(names[atoms[place * FIELDS]][0], end_us, metadata.get("model"), spent)
+        until_us = max(self._until_us, (max(atoms[1::FIELDS]) + offset_ns) // 1000)
+        entries = await self._priced([*cost_entries(atoms, names, offset_ns, self.budgets.key)])
+        for entry in entries:
+            self._add(entry)
+            self.budgets.add(entry.end_us, entry.guild, entry.user, entry.micro_usd or 0)
+        self._until_us = until_us
+        return entries
 
     def shift(self, step_us: int) -> None:
-        """Follow a step of the clock; counted days stay, unless they are in the future."""
+        """Follow a step of the clock; counted hours stay, unless they are in the future."""
         if step_us < 0:
             self._drop_future(clock.now_us())
-
-    def add(self, service: str, end_us: int, metadata: Any) -> None:
-        """Count one operation, if its metadata has a cost."""
-        spent = amounts(metadata)
-        if spent:
-            self._add(service, end_us, metadata.get("model"), spent)
-
-    def _add(self, service: str, end_us: int, model: object, spent: Mapping[str, float]) -> None:
-        self._line(end_us // DAY_US, (service, model[:MODEL] if isinstance(model, str) else "")).add(spent)
-        self._forget()
 
     async def catch_up(self, store: Store, *, most: int = MOST_ROWS) -> None:
         """Count stored operations that were not counted. If the store fails, the next start tries again."""
@@ -133,17 +111,38 @@ class Spending:
                 day_us = max((self.since_us - 1) // DAY_US * DAY_US, first_us)
                 most -= await self._read(store, day_us, self.since_us)
                 self.since_us = day_us
+            await self.keep(store)
+            await self._restore_budgets(store, clock.now_us())
         except StorageError as error:
             _logger.warning("Could not read the costs before the start: %s. The next start tries again", error)
 
     async def keep(self, store: Store) -> None:
-        """Store the sums."""
-        days = {str(number): [(*key, *_sums(spent)) for key, spent in day.items()] for number, day in self.days.items()}
-        state = {"days": days, "since": self.since_us, "until": self._until_us, "gaps": self._gaps_us}
-        await store.set_value(KEY, (await asyncio.to_thread(json.dumps, state)).encode())
+        """Store the sums that wait, and what is counted; nothing if neither has changed.
+
+        Raises:
+            StorageError: they are not stored, and wait on.
+        """
+        state = self._state()
+        if not self.pending and state == self._stored:
+            return
+        lines, self.pending = self.pending, {}
+        try:
+            await store.costs.add(lines, key=KEY, state=state)
+        except BaseException:
+            for line, sums in lines.items():
+                self._join(line, sums)
+            raise
+        self._stored = state
+
+    def forget(self, user: str) -> None:
+        """Forget a user, by the hash: in the sums that wait, and in the budgets. The store has its own ``forget``."""
+        self.budgets.forget(user)
+        lines, self.pending = self.pending, {}
+        for line, sums in lines.items():
+            self._join(line._replace(user="") if line.user == user else line, sums)
 
     def restore(self, stored: bytes | None) -> None:
-        """Restore the stored sums.
+        """Restore the stored state; the sums of an earlier version, which were in it, wait to be stored in the table.
 
         Raises:
             DamagedStateError: it cannot be read; nothing is counted yet.
@@ -152,52 +151,105 @@ class Spending:
             return
         with parsing():
             state = json.loads(stored)
-            days = {
-                int(number): {(str(service), str(model)): Spent(int(count), *map(float, sums))
-                              for service, model, count, *sums in day}
-                for number, day in state["days"].items()
-            }  # fmt: skip
-            if not all(math.isfinite(sum(_sums(spent))) for day in days.values() for spent in day.values()):
-                raise ValueError("a sum is not a finite number")
+            lines = _earlier_lines(state.get("days", {}))
             gaps_us = [(int(since), int(until)) for since, until in state["gaps"]]
             since_us, until_us = int(state["since"]), int(state["until"])
-        self.days, self._gaps_us, self.since_us, self._until_us = days, gaps_us, since_us, until_us
+        self.pending, self._gaps_us, self.since_us, self._until_us = lines, gaps_us, since_us, until_us
+
+    def _state(self) -> bytes:
+        prices = {"source": self.prices.source, "problem": self.prices.problem}
+        state = {"since": self.since_us, "until": self._until_us, "gaps": self._gaps_us, "prices": prices}
+        return json.dumps(state).encode()
+
+    async def _restore_budgets(self, store: Store, now_us: int) -> None:
+        today_us = now_us // DAY_US * DAY_US
+        spent = [
+            (kind, group.names[0], group.sums.micro_usd)
+            for kind in ("guild", "user")
+            for group in await store.costs.grouped(today_us, today_us + DAY_US, by=[kind])  # type: ignore[list-item]
+        ]
+        self.budgets.restore(spent)
+
+    async def _priced(self, entries: list[CostEntry]) -> list[CostEntry]:
+        """Return the entries with the prices of those that have tokens, a model and no money."""
+        places = [place for place, entry in enumerate(entries) if entry.micro_usd is None and entry.model]
+        uses = [_use(entries[place]) for place in places]
+        for place, price in zip(places, await self.prices.micro_usd(uses), strict=True):
+            entries[place] = entries[place]._replace(micro_usd=price)
+        return entries
+
+    def _add(self, entry: CostEntry) -> None:
+        day = entry.end_us // DAY_US
+        if day != self._day:
+            self._day = day
+            for names in self._named.values():
+                names.clear()
+        line = CostKey(
+            entry.end_us // HOUR_US * HOUR_US,
+            entry.service,
+            self._bounded("caller", entry.caller, MOST_CALLERS),
+            self._bounded("model", entry.model, MOST_A_DAY),
+            entry.guild,
+            entry.user,
+        )
+        tokens = (entry.tokens_in, entry.tokens_out, entry.cached_tokens)
+        self._join(line, CostSums(1, *tokens, entry.micro_usd or 0, int(entry.micro_usd is None)))
+
+    def _bounded(self, kind: str, name: str, most: int) -> str:
+        """Return the name, or a common one if there are too many of this kind."""
+        known = self._named[kind]
+        if name and name not in known:
+            if len(known) >= most:
+                return OTHER
+            known.add(name)
+        return name
+
+    def _join(self, line: CostKey, sums: CostSums) -> None:
+        if line not in self.pending and len(self.pending) >= MOST_PENDING:
+            line = line._replace(guild="", user="")
+        self.pending.setdefault(line, CostSums()).add(sums)
 
     async def _read(self, store: Store, since_us: int, until_us: int) -> int:
         """Count the stored operations of a time range, all or none; return how many were read."""
-        read, spending = 0, Spending()
+        read = 0
+        entries: list[CostEntry] = []
         async for operations in store.stream(None, since_us, until_us, rows=ROWS):
-            for operation in operations:
-                if operation.metadata and operation.id <= self._last_id:
-                    spending.add(operation.service, operation.end_us, operation.metadata)
+            found = [
+                entry
+                for one in operations
+                if one.metadata and one.id <= self._last_id
+                for entry in entries_of(one.service, one.operation, one.end_us, one.metadata, self.budgets.key)
+            ]
+            entries += await self._priced(found)
             read += len(operations)
             await asyncio.sleep(PAUSE_S)
-        for number, day in spending.days.items():
-            for key, sums in day.items():
-                self._line(number, key).join(sums)
-        self._forget()
+        for entry in entries:
+            self._add(entry)
         return read
-
-    def _line(self, number: int, key: tuple[str, str]) -> Spent:
-        """Return the sums of a day, service and model."""
-        day = self.days.setdefault(number, {})
-        if key not in day and len(day) >= MOST_A_DAY:
-            key = (OTHER, OTHER)
-        return day.setdefault(key, Spent())
 
     def _drop_future(self, now_us: int) -> None:
         """Drop what was counted while the clock was ahead, as the store does."""
-        for number in [number for number in self.days if number > now_us // DAY_US + 1]:
-            del self.days[number]
+        self.pending = {line: sums for line, sums in self.pending.items() if line.start_us <= now_us + DAY_US}
         self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]
         self._until_us = min(self._until_us, now_us)
         if self.since_us is not None:
             self.since_us = min(self.since_us, now_us)
 
-    def _forget(self) -> None:
-        while len(self.days) > MOST_DAYS:
-            del self.days[min(self.days)]
+
+def _use(entry: CostEntry) -> TokenUse:
+    tokens = (entry.tokens_in, entry.tokens_out, entry.cached_tokens, entry.cache_write_tokens)
+    return TokenUse(entry.model, *tokens, end_us=entry.end_us)
 
 
-def _sums(spent: Spent) -> tuple[float, ...]:
-    return spent.operations, spent.tokens_in, spent.tokens_out, spent.dollars
+def _earlier_lines(days: Mapping[str, Sequence[Sequence[Any]]]) -> dict[CostKey, CostSums]:
+    """Return the sums that an earlier version stored by day, service and model, with floating-point numbers."""
+    lines: dict[CostKey, CostSums] = {}
+    for number, day in days.items():
+        for service, model, count, *sums in day:
+            tokens_in, tokens_out, dollars = map(float, sums)
+            if not math.isfinite(tokens_in + tokens_out + dollars):
+                raise ValueError("a sum is not a finite number")
+            line = CostKey(int(number) * DAY_US, str(service), model=str(model))
+            amounts = CostSums(int(count), round(tokens_in), round(tokens_out), micro_usd=micro_usd(dollars))
+            lines.setdefault(line, CostSums()).add(amounts)
+    return lines

@@ -42,6 +42,7 @@ RULES: Final[dict[str, Rule]] = {
         process.MEMORY_GROWTH,
         costs.COST,
         costs.COST_GROWTH,
+        costs.COST_SHARE,
         deviation.DEVIATION,
     )
 }

@@ -1,11 +1,12 @@
-"""Rules about costs: the budget of a day, and an hour that costs many times the hour before."""
+"""Rules about costs: the budget of a day, an hour that costs many times the hour before, budgets of guilds and users."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.alerts.rules.rule import BOT_AND_SERVICE, Rule, dollars, number
+from cogmeter.alerts.rules.rule import BOT_AND_SERVICE, WHOLE_BOT, Rule, dollars, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import RuleLimits
 
 LEAST_USD: Final = 1.0  # dollars of the last hour from which its growth is checked
+_WHO: Final = {"guild": "server", "user": "user"}
 FLOOR_USD: Final = 0.1  # the hour before counts as at least this: the first cent after a pause is no growth
 
 
@@ -50,6 +52,23 @@ def cost_growth(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             most = _most(last) if service == BOT else ""
             what = f"Costs of {dollars(now)} in the last hour{most}, {number(times)} times the hour before,"
             yield COST_GROWTH.reading(subject, times, limit, what)
+
+
+def cost_share(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
+    """Compare the budgets of guilds and users with what each has spent today, in UTC; nobody is named."""
+    used = snapshot.budgets.shares()
+    if not used:
+        return
+    subject = COST_SHARE.subject()
+    limit = limits.of(subject)
+    kind, _, budget = max(used, key=lambda one: one[2].share)
+    if COST_SHARE.beyond_recovery(budget.share, limit):
+        over = Counter(_WHO[other] for other, _, one in used if one.share >= limit.threshold)
+        counted = " and ".join(f"{count} {who}{'s' * (count > 1)}" for who, count in sorted(over.items()))
+        spent, most = (dollars(amount / 1e6) for amount in (budget.spent_micro_usd, budget.limit_micro_usd or 0))
+        others = f" ({counted} at the threshold)" if over else ""
+        what = f"A {_WHO[kind]} has spent {spent} of its daily budget of {most}{others}: its share of {percent(budget.share)}"
+        yield COST_SHARE.reading(subject, budget.share, limit, what)
 
 
 def _most(by_service: Mapping[str, float]) -> str:
@@ -88,4 +107,17 @@ COST_GROWTH: Final = Rule(
     replay=None,
     min_operations=0,
     explained_by_bot=("cost_growth",),
+)
+COST_SHARE: Final = Rule(
+    name="cost_share",
+    title="Budget use",
+    unit="share",
+    setting="alert_threshold_cost_share",
+    find=cost_share,
+    about=WHOLE_BOT,
+    next_step="See which server or user spends it, and ask cogmeter.budget before you spend",
+    leads_to="cost",
+    chart="timeline",
+    replay=None,
+    min_operations=0,
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OTHERS: Final = 5  # active alerts that no finding is about
 # The command that shows more, by the target of a finding; of the others, the target is the command.
-COMMANDS: Final = {"error": "errors", "cost": "alerts"}
+COMMANDS: Final = {"error": "errors"}
 
 
 def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:

@@ -246,7 +246,8 @@ class Jobs(Surface):
         operation, recorder = run.operation, self.context.recorder
         recorder.running.end(operation)
         values = {"late_ms": run.late_ms, "logged_errors": operation.logged_errors}
-        metadata = {name: value for name, value in values.items() if value} or None
+        noted = {name: value for name, value in values.items() if value}
+        metadata = {**noted, **operation.known_metadata()} or None
         end_ns = operation.start_ns if at_once else now_ns()
         recorder.add_timed(
             run.series, operation.start_ns, end_ns, outcome, error=error, failure=failure, metadata=metadata

@@ -9,8 +9,8 @@ from discord.user import BaseUser
 
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.running import RunningOperation
-from cogmeter.recording.service_names import LISTENERS
-from cogmeter.recording.tracing import Entered, current, inherited
+from cogmeter.recording.service_names import LISTENERS, REPLIES, label
+from cogmeter.recording.tracing import CALLER, Entered, current, inherited
 from cogmeter.watch.interactions.people import NO_HASHES, AffectedPeople, Who
 from cogmeter_storage.clock import clock
 
@@ -52,6 +52,7 @@ class ListenerRun(RunningOperation):
         self.operation = listener.name
         self.task = self.code = None
         self.logged_errors = 0
+        self.metadata = None
         self.ended = False
         self.listener = listener
         self.arguments = arguments  # of the event, until the run ends
@@ -59,7 +60,7 @@ class ListenerRun(RunningOperation):
         self.reply: MessageReply | None = None  # from its first message or typing
         self._affected: AffectedPeople | None = None
         scope = None if inherited() is None else current()
-        self.entered = None if scope is None else Entered(scope, listener.span)
+        self.entered = None if scope is None else Entered(scope, listener.span, self)
         self.start_ns = now_ns()
 
     def keep_ids(self) -> None:
@@ -78,6 +79,21 @@ class ListenerRun(RunningOperation):
             began_us = (clock.now_ns() - (now_ns() - self.start_ns)) // 1000
             self._affected = AffectedPeople(self.listener.people, who, began_us)
         return self._affected.hashes()
+
+    def payer(self) -> Mapping[str, str]:
+        """Return the reply, and the hashes of the user and guild of the event."""
+        return {**self.affected(), CALLER: _caller_of(self)}
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> bool:
+        """Store metadata with the run, or with the reply that its tasks still send; return False if it has ended."""
+        if self.ended and (self.reply is None or self.reply.tasks is None):
+            return False
+        self.metadata = {**(self.metadata or {}), **metadata}
+        return True
+
+
+def _caller_of(run: ListenerRun) -> str:
+    return label(REPLIES, run.operation) if run.listener.of_messages else ""
 
 
 def who_of_event(arguments: tuple[Any, ...]) -> Who | None:

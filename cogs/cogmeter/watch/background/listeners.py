@@ -131,6 +131,8 @@ class Listeners(Surface):
             error = None
         if run.logged_errors:
             metadata["logged_errors"] = run.logged_errors
+        if run.metadata:
+            metadata.update(run.metadata)
         details.metadata = metadata
         recorder.finish(run.listener.series, now_ns(), run.start_ns, details, error)
 
@@ -164,7 +166,7 @@ async def _timed(
         run.ended = True
         if listener.of_messages:
             run.keep_ids()
-        if error is None and run.reply is None and run.entered is None and not run.logged_errors:
+        if error is None and run.reply is None and run.entered is None and not run.logged_errors and not run.metadata:
             listener.add(listener.series, end_ns, end_ns - run.start_ns, 0, None)
         else:
             ended(run, error)

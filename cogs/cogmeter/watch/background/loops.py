@@ -284,10 +284,10 @@ def _late_ms(loop: AnyLoop) -> float:
     return round(late_ms, 1) if late_ms >= LATE_MS else 0.0
 
 
-def _metadata(late_ms: float, operation: RunningOperation) -> dict[str, float] | None:
+def _metadata(late_ms: float, operation: RunningOperation) -> dict[str, Any] | None:
     """Return the metadata of an iteration; None if there is none."""
     values = {"late_ms": late_ms, "logged_errors": operation.logged_errors}
-    return {name: value for name, value in values.items() if value} or None
+    return {**{name: value for name, value in values.items() if value}, **operation.known_metadata()} or None
 
 
 def _ends_loop(loop: AnyLoop, error: BaseException) -> bool:

@@ -229,7 +229,11 @@ class Replies:
         metadata: dict[str, Any] = {"first_ms": tenths_ms(first_ns - arrived_ns)} if first_ns else {}
         if run.logged_errors:
             metadata["logged_errors"] = run.logged_errors
-        if self._people.matter(outcome, duration_ns):
+        if run.metadata:
+            metadata.update(run.metadata)
+        if tracing.has_costs(run.metadata):
+            metadata = {**run.payer(), **metadata}
+        elif self._people.matter(outcome, duration_ns):
             metadata.update(run.affected())
         text = None
         if error is not None:

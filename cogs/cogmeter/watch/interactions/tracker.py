@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.running import RunningOperation, enter
-from cogmeter.recording.service_names import BY_OPERATION
-from cogmeter.recording.tracing import Trace
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS, COMPONENTS, label
+from cogmeter.recording.tracing import CALLER, Trace, has_costs
 from cogmeter.watch.interactions.custom_ids import template_of
 from cogmeter.watch.interactions.people import BOT_DM, NO_HASHES, AffectedPeople, People, Who, who_of
 from cogmeter.watch.names import fitted
@@ -46,6 +46,7 @@ class PendingInteraction(Trace):
         "id",
         "invoked",
         "kind",
+        "metadata",
         "owned",
         "running",
         "runs",
@@ -71,6 +72,7 @@ class PendingInteraction(Trace):
         self.kind = kind  # discord.InteractionType's value; 0 for a prefix command
         self.arrived_wall_us = (clock.now_ns() - (now_ns() - arrived_ns)) // 1000
         self.invoked = False  # its command was found, and allowed by the tree
+        self.metadata: dict[str, Any] | None = None  # added by ``cogmeter.annotate``
         self.running: RunningOperation | None = None  # from the first code that runs for it
         self.runs = 0  # calls in progress that invoke its command
         self.acknowledged = False  # its acknowledgement, or the lack of one, was recorded
@@ -94,8 +96,29 @@ class PendingInteraction(Trace):
         people, who = self._people, self.who
         if people is None or who is None or not people.matter(outcome, duration_ns):
             return NO_HASHES
+        return self._hashes()
+
+    def payer(self) -> Mapping[str, str]:
+        """Return the label of the command or component, and the hashes of its user and guild."""
+        service = COMPONENTS if self.kind in {COMPONENT, MODAL} else COMMANDS
+        return {**self._hashes(), CALLER: label(service, self.label)}
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> bool:
+        """Store metadata with the interaction's operation; return False if that was recorded."""
+        if self.finished or self.own:
+            return False
+        self.metadata = {**(self.metadata or {}), **metadata}
+        return True
+
+    def known_metadata(self) -> Mapping[str, Any]:
+        """Return the metadata that was added so far."""
+        return self.metadata or {}
+
+    def _hashes(self) -> Mapping[str, str]:
+        if self._people is None or self.who is None:
+            return NO_HASHES
         if self._affected is None:
-            self._affected = AffectedPeople(people, who, self.arrived_wall_us)
+            self._affected = AffectedPeople(self._people, self.who, self.arrived_wall_us)
         return self._affected.hashes()
 
 
@@ -251,7 +274,11 @@ class InteractionTracker:
         duration_ns = (ended_ns or end_ns) - pending.start_ns
         text = None if error is None else error_text(error)
         affected = pending.affected(outcome, duration_ns)
-        if affected:
+        if pending.metadata:
+            metadata = {**(metadata or {}), **pending.metadata}
+        if has_costs(pending.metadata):
+            metadata = {**pending.payer(), **(metadata or {})}
+        elif affected:
             metadata = {**affected, **(metadata or {})}
         if pending.running is not None and pending.running.logged_errors:
             metadata = {**(metadata or {}), "logged_errors": pending.running.logged_errors}

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
+from cogmeter.query.costs import CostGrouping
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.markers import MARK, cleaned
 from cogmeter.schemas.alerts import MarkerAnswer, Markers
-from cogmeter.schemas.costs import Costs, costs
+from cogmeter.schemas.costs import Costs, costs_answer
 from cogmeter.schemas.health import Gauges, gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
 from cogmeter.schemas.usage import UsageAnswer, usage_answer
@@ -61,9 +62,13 @@ class GaugesParams(RangeParams):
 
 
 class CostsParams(RangeParams):
-    """Parameters: the days, and the service."""
+    """Parameters: the range, the service, and the grouping."""
 
     service: Service | None = None
+    by: Annotated[CostGrouping, Field(description="What groups are: command, reply, model, guild, user, service")] = (
+        "model"
+    )
+    limit: Limit = 100
 
 
 class MarkersParams(RangeParams):
@@ -110,12 +115,14 @@ async def read_usage(monitor: Monitor, params: RangeParams) -> UsageAnswer:
 
 
 async def read_costs(monitor: Monitor, params: CostsParams) -> Costs:
-    """Return tokens and money by day, service and model."""
+    """Return tokens and money of a range by group and step, and the month's forecast."""
     if params.service is not None:
         await monitor.query.require_services([params.service])
-    spending = monitor.alerting.evaluator.spending
+    await monitor.alerting.keep_costs()  # what was counted in the last seconds
     span = params.span(now_us(), Period.WEEK)
-    return await costs(spending.days, span, service=params.service, since_us=spending.since_us)
+    return await costs_answer(
+        monitor.store, span, params.by, now_us=now_us(), service=params.service, limit=params.limit
+    )
 
 
 async def read_markers(monitor: Monitor, params: MarkersParams) -> Markers:
@@ -183,7 +190,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/costs",
         read_costs,
-        "Get tokens and money by day (UTC), service and model (default: last 7 days; 90 days are kept)",
+        "Get tokens and money by command, reply, model, guild, user or service, and the forecast (default: last 7 days)",
         tag="costs",
         query=CostsParams,
         response=Costs,
