@@ -15,6 +15,7 @@ from cogmeter.cog import (
     dashboard,
     doctor,
     errors,
+    guide,
     mutes,
     report,
     running,
@@ -52,6 +53,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     dashboard.add,
     setup_guide.add,
     doctor.add,
+    guide.add,
 )
 
 
