@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EMPTY = [
     *("/performance/errors", "/performance/running", "/performance/usage", "/performance/discord"),
     *("/performance/cost", "/performance/alerts", "/performance"),
+    "/performance/health",
 ]
 FULL = [
     "/performance",
@@ -28,6 +29,7 @@ FULL = [
     "/performance/discord",
     "/performance/cost",
     "/performance/alerts",
+    "/performance/health",
     "/performance?period=7d",
     f"/performance/services/{quote(HOSTILE, safe='')}",
     f"/performance/services/{LONG}?period=1h",

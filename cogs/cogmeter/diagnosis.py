@@ -141,3 +141,54 @@ class DayUptime:
         if self.down_us >= DOWN_DAY_US:
             return PublicState.DOWN
         return PublicState.DEGRADED if self.down_us or self.degraded_us >= DEGRADED_DAY_US else PublicState.UP
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """The connection of one shard."""
+
+    number: int
+    problem: str  # "is not connected"; empty if it works
+    latency_us: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateItem:
+    """One service, loop, shard or part of the bot, with its status and its most important figures."""
+
+    name: str
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateArea:
+    """A part of the bot's state: its services, its loops, its shards."""
+
+    name: str
+    items: tuple[StateItem, ...]  # worst first
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """The number of items by status, worst first, without those that no item has."""
+        statuses = [item.status for item in self.items]
+        return {status: statuses.count(status) for status in WORST_FIRST if status in statuses}
+
+
+@dataclass(frozen=True, slots=True)
+class BotState:
+    """The state of the whole bot at one moment."""
+
+    at_us: int
+    verdict: Verdict
+    areas: tuple[StateArea, ...]
+
+    @property
+    def problems(self) -> list[tuple[str, StateItem]]:
+        """The degraded and unhealthy items with the names of their areas, unhealthy ones first."""
+        bad = [(area.name, item) for area in self.areas for item in area.items if item.status in BAD]
+        return sorted(bad, key=lambda pair: pair[1].status is not Status.UNHEALTHY)
+
+
+BAD: Final = frozenset({Status.DEGRADED, Status.UNHEALTHY})
+WORST_FIRST: Final = (Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY, Status.UNKNOWN)  # of items: no data comes last

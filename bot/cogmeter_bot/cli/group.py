@@ -20,6 +20,7 @@ from cogmeter_bot.cli.run import demo, run
 from cogmeter_bot.cli.running import running
 from cogmeter_bot.cli.setup import completion, config, init
 from cogmeter_bot.cli.slow import slow
+from cogmeter_bot.cli.state import state
 from cogmeter_bot.cli.summary import stats, summary
 from cogmeter_bot.cli.text import echo
 from cogmeter_bot.cli.transfer import export, import_file
@@ -39,6 +40,7 @@ COMMANDS: Final = (
     errors,
     slow,
     running,
+    state,
     usage,
     live,
     dashboard,

@@ -24,6 +24,7 @@ from cogmeter.schemas.comparison import ComparisonAnswer
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
+from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.schemas.usage import UsageAnswer
 from cogmeter.times import iso
@@ -180,6 +181,10 @@ class ApiSource:
     async def usage(self, time_range: Range) -> UsageAnswer:
         """Implement Source.usage."""
         return await self._get(UsageAnswer, f"{_API}/usage", _range(time_range))
+
+    async def state(self) -> BotStateAnswer:
+        """Implement Source.state."""
+        return await self._get(BotStateAnswer, f"{_API}/state", {})
 
     async def service_names(self) -> list[str]:
         """Return the services that were active in the last day; see Source."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
+    from cogmeter.schemas.state import BotStateAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.usage import UsageAnswer
     from cogmeter_bot.sources.diagnosis import Diagnosis
@@ -89,6 +90,10 @@ class Source(Protocol):
 
     async def usage(self, time_range: Range) -> UsageAnswer:
         """Return who uses what."""
+        ...
+
+    async def state(self) -> BotStateAnswer:
+        """Return the state of every part of the bot now; of a database, what it shows of them."""
         ...
 
     async def service_names(self) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention_reader import Attention
+from cogmeter.diagnostics.bot_state import judge_state
 from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
@@ -22,6 +23,7 @@ from cogmeter.schemas.comparison import comparison
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
+from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.usage import usage_answer
 from cogmeter.settings import merged
@@ -39,6 +41,7 @@ from cogmeter_bot.sources.diagnosis import (
     services_now,
 )
 from cogmeter_bot.sources.freshness import max_age_s
+from cogmeter_bot.sources.stored_state import stored_facts
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
 
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.diagnosis import Check, Finding, Verdict
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
@@ -64,6 +68,16 @@ HINTS: Final = {  # by parameter of an unknown name
     "service": "`cogmeter summary --top 1000` lists the commands and services.",
     "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
 }
+
+
+class _JudgedNow(NamedTuple):
+    """The judgement of the alert window that ends now."""
+
+    window: Range
+    findings: list[Finding]  # about the database and the bot that writes it
+    stored: list[Check]  # the checks that the bot stored; empty if it does not run
+    services: list[Check]
+    verdict: Verdict
 
 
 class DatabaseSource:
@@ -196,16 +210,10 @@ class DatabaseSource:
     async def diagnosis(self, time_range: Range, services: Collection[str] | None) -> Diagnosis:
         """Implement Source.diagnosis."""
         with _source_errors():
-            limits, at_us = await self.limits(), now_us()
+            limits = await self.limits()
             view = await self._dashboard(time_range, services, limits)
-            window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
-            present = await self._dashboard(window, None, limits)
-            components = await database_findings(self._store, self._path, limits, now_us=at_us)
-            oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
-            health = await stored_health(self._store)
-        stored = health.components if health.at_us >= oldest_us else []
-        checks = services_now(present, limits, present.alerts)
-        found = verdict(present.alerts, checks, components_of(components, stored))
+            now = await self._judged_now(limits)
+        components, stored, checks, found = now.findings, now.stored, now.services, now.verdict
         failing_checks = {check.name: CheckAnswer.of(check) for check in stored if check.status not in PASSING}
         findings = [
             *components,
@@ -215,6 +223,36 @@ class DatabaseSource:
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
         return Diagnosis.of(self.name, findings, services, found, past_lines(view, limits, time_range.label, failing))
+
+    async def state(self) -> BotStateAnswer:
+        """Implement Source.state."""
+        await self._require_data()
+        with _source_errors():
+            limits = await self.limits()
+            now = await self._judged_now(limits)
+            components = components_of(now.findings, now.stored)
+            age_s = max_age_s(limits.settings.sample_interval)
+            facts = await stored_facts(
+                self._query, now.verdict, components, now.services, window=now.window, age_s=age_s
+            )
+        return BotStateAnswer.of(judge_state(facts, at_us=now.window.until_us))
+
+    async def _judged_now(self, limits: Limits) -> _JudgedNow:
+        """Judge the alert window that ends now.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        at_us = now_us()
+        window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
+        present = await self._dashboard(window, None, limits)
+        findings = await database_findings(self._store, self._path, limits, now_us=at_us)
+        oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
+        health = await stored_health(self._store)
+        stored = health.components if health.at_us >= oldest_us else []
+        checks = services_now(present, limits, present.alerts)
+        found = verdict(present.alerts, checks, components_of(findings, stored))
+        return _JudgedNow(window, findings, stored, checks, found)
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""

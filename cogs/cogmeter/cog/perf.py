@@ -16,6 +16,7 @@ from cogmeter.cog import (
     doctor,
     errors,
     guide,
+    health,
     mutes,
     report,
     running,
@@ -54,6 +55,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     setup_guide.add,
     doctor.add,
     guide.add,
+    health.add,
 )
 
 

@@ -44,7 +44,7 @@ _logger = logging.getLogger("cogmeter.cog")
 class AnswerRequest:
     """What an answer shows. The kinds that buttons lead to are the keys of ``Responder.answers``."""
 
-    kind: str  # summary, stats, slowest, slow, errors, compare; to alerts and doctor no button of another answer leads
+    kind: str  # a key of ``Responder.answers``; to alerts and doctor no button of another answer leads
     period: Period
     service: str | None = None
     operation: str | None = None
@@ -70,6 +70,8 @@ class AnswerRequest:
             ]
         if self.kind == "compare":
             return self._ways_of_comparison()
+        if self.kind in STATE_WAYS:
+            return [(name, dataclasses.replace(self, kind=kind)) for name, kind in STATE_WAYS[self.kind]]
         ways = [] if self.kind == "summary" else [("Summary", AnswerRequest("summary", self.period, worst=self.worst))]
         if self.kind == "slowest":
             ways.append(("Why slow", dataclasses.replace(self, kind="slow")))
@@ -95,7 +97,12 @@ class AnswerRequest:
         ]
 
 
-WITHOUT_PERIOD: Final = {"alerts", "doctor", "compare"}
+WITHOUT_PERIOD: Final = {"alerts", "compare", "doctor", "health"}
+# The further answers of those about the bot as a whole.
+STATE_WAYS: Final = {
+    "health": [("Refresh", "health"), ("Summary", "summary"), ("Resources", "resources"), ("Doctor", "doctor")],
+    "resources": [("Health", "health"), ("Summary", "summary")],
+}
 COMMANDS: Final = {"slowest": "summary"}  # of answers that have no command of their own
 
 

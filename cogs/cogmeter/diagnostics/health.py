@@ -6,18 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cogmeter.diagnostics import bot_checks, monitor_checks
+from cogmeter.diagnostics.bot_state import StateFacts, background_runs, judge_state
 from cogmeter.diagnostics.judgement import store_health, verdict
 from cogmeter.diagnostics.service_health import ServiceHealthChecks
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import in_background
-from cogmeter.watch.gateway import STALE_S, heard_s
+from cogmeter.watch.gateway import STALE_S, heard_s, shard_states
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cogmeter.diagnosis import Check, ServiceHealth, Verdict
+    from cogmeter.diagnosis import BotState, Check, ServiceHealth, Verdict
     from cogmeter.monitor.monitor import Monitor
 
 FRESH_NS: Final = 10**9
@@ -67,6 +68,27 @@ class Health:
             services = {}
         judged = [service.check for name, service in services.items() if not in_background(name)]
         return verdict(self._monitor.alerting.engine.active, judged, await self.components())
+
+    async def state(self) -> BotState:
+        """Return the state of every part of the bot now.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        monitor = self._monitor
+        loops, stalls = await background_runs(monitor.query)
+        facts = StateFacts(
+            verdict=await self.verdict(),
+            components=await self.components(),
+            services=(await self.services()).values(),
+            alerts=monitor.alerting.engine.active,
+            gauges=monitor.gauges,
+            shards=shard_states(monitor.bot),
+            loops=loops,
+            failing_loops=monitor.watcher.loops(),
+            stalls=stalls,
+        )
+        return judge_state(facts, at_us=now_us())
 
     async def components(self) -> list[Check]:
         """Return the checks of bot and monitor, each once; of a check of both, that of the bot."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.diagnosis import Finding
+from cogmeter.diagnosis import Finding, ShardState
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface, WatchContext
 from cogmeter_storage.usage import JOINED, LEFT
@@ -197,6 +197,15 @@ def connection_problems(bot: discord.Client) -> tuple[list[str], int]:
     """Return what is wrong with each unhealthy shard, and the number of shards."""
     sockets = sockets_of(bot)
     return list(_shard_problems(sockets)), len(sockets)
+
+
+def shard_states(bot: discord.Client) -> list[ShardState]:
+    """Return the connection of each shard; none before the number of shards is known."""
+    states = []
+    for shard, ws in sockets_of(bot):
+        latency_s = _latency_s(ws)
+        states.append(ShardState(shard, _shard_problem(ws), None if latency_s is None else latency_s * 1e6))
+    return states
 
 
 def heard_s(bot: discord.Client) -> float | None:

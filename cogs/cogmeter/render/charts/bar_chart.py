@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.query.time_parts import TimePart, part_of
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, RATE_LIMITS, REST, STALLS
 from cogmeter.render import formatting
-from cogmeter.render.charts.chart import DESCRIPTION_LIMIT, times_of, zone_text
+from cogmeter.render.charts.chart import DESCRIPTION_LIMIT, UTC, zone_or_utc, zone_text
 from cogmeter.render.palette import PARTS
 from cogmeter.render.slow_text import NO_TRACED_RUNS, part_lines
 
@@ -61,23 +61,29 @@ class BarChart:
     key: tuple[tuple[str, str], ...] = ()  # texts and their colours
     mark_us: float | None = None  # a dotted line: the first output
     note: str = ""  # below the rows, or instead of them
+    zone: str = UTC  # of the times in its texts
 
     @property
-    def description(self) -> str:
-        """The alt text, at most 1024 characters."""
+    def alt_text(self) -> str:
+        """Implement ChartRequest.alt_text."""
         rows = "; ".join(f"{row.name.strip()} {row.value}".strip() for row in self.rows)
         key = ", ".join(text for text, _ in self.key)
         mark = "" if self.mark_us is None else f" First output after {formatting.duration(self.mark_us)}."
         parts = f"Chart of {self.title}, {self.range_text}. {key}.{mark} {rows}. {self.note}"
         return formatting.cut(formatting.clean(parts), DESCRIPTION_LIMIT)
 
+    def in_zone(self, zone: str) -> BarChart:
+        """Implement ChartRequest.in_zone; the texts of a waterfall are in its zone already."""
+        return replace(self, zone=zone)
+
     def to_json(self) -> bytes:
         """Return the request as JSON for the worker process."""
         return json.dumps({"kind": KIND, **asdict(self)}, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> BarChart:
-        """Return the chart of a request that was read from JSON."""
+    def from_json(cls, data: bytes) -> BarChart:
+        """Return the chart of a request."""
+        values: dict[str, Any] = json.loads(data)
         rows = tuple(
             BarRow(**{**row, "segments": tuple(Segment(**segment) for segment in row["segments"])})
             for row in values["rows"]
@@ -102,7 +108,7 @@ def waterfall_chart(run: SlowRun, zone: str) -> BarChart:
     more = f"and {formatting.counted(left_out, 'more part')}" if left_out else ""
     return BarChart(
         title=f"{run.label}: {formatting.duration(trace.duration_us)}",
-        range_text=f"{formatting.clock_time(trace.at_us, with_date=True, zone=times_of(zone))}, {zone_text(zone)}",
+        range_text=f"{formatting.clock_time(trace.at_us, with_date=True, zone=zone_or_utc(zone))}, {zone_text(zone)}",
         rows=tuple(rows),
         whole_us=whole_us,
         key=_key(run.time.parts),

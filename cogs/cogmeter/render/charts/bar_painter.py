@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from cogmeter.render import formatting, palette
+from cogmeter.render.charts.painter import chart_style, no_warnings
 from cogmeter.render.charts.png import encode_png
 from cogmeter.render.charts.ticks import duration_scale
 
@@ -39,33 +41,36 @@ _INSIDE_PX: Final = 70  # a narrower segment has no text
 
 
 class BarPainter:
-    """Draws bar charts one after the other; the caller sets matplotlib's style."""
+    """Draws bar charts one after the other."""
 
     def __init__(self, fonts: Fonts) -> None:
         self._fonts = fonts
-        self._figure = Figure()
-        FigureCanvasAgg(self._figure)
-        self._axes = self._figure.add_axes((_LEFT, _BOTTOM, _RIGHT - _LEFT, _TOP - _BOTTOM))
-        self._axes.spines.bottom.set_visible(False)
-        self._axes.grid(visible=False, axis="y")
-        self._axes.yaxis.set_major_locator(NullLocator())
-        self._axes.set_ylim(1, 0)
-        for axis in (self._axes.xaxis, self._axes.yaxis):
-            axis.set_label_coords(0, 0)  # no axis has a label
-        self._title = self._figure.text(_EDGE, _HEADING, "", size=_TITLE_PT, weight="bold")
-        self._range = self._figure.text(1 - _EDGE, _HEADING, "", color=palette.MUTED, ha="right")
-        self._kept = set(self._figure.texts)
+        self._style = chart_style()
+        with mpl.rc_context(self._style):
+            self._figure = Figure()
+            FigureCanvasAgg(self._figure)
+            self._axes = self._figure.add_axes((_LEFT, _BOTTOM, _RIGHT - _LEFT, _TOP - _BOTTOM))
+            self._axes.spines.bottom.set_visible(False)
+            self._axes.grid(visible=False, axis="y")
+            self._axes.yaxis.set_major_locator(NullLocator())
+            self._axes.set_ylim(1, 0)
+            for axis in (self._axes.xaxis, self._axes.yaxis):
+                axis.set_label_coords(0, 0)  # no axis has a label
+            self._title = self._figure.text(_EDGE, _HEADING, "", size=_TITLE_PT, weight="bold")
+            self._range = self._figure.text(1 - _EDGE, _HEADING, "", color=palette.MUTED, ha="right")
+            self._kept = set(self._figure.texts)
 
     def draw(self, chart: BarChart) -> bytes:
         """Return the chart as a PNG of 1600 x 900 pixels."""
-        self._remove_previous()
-        self._write_heading(chart)
-        self._write_key(chart)
-        self._set_axis(chart)
-        self._draw_rows(chart)
-        canvas: Any = self._figure.canvas  # its methods have no annotations
-        canvas.draw()
-        png = encode_png(np.asarray(canvas.buffer_rgba()))
+        with mpl.rc_context(self._style), no_warnings():
+            self._remove_previous()
+            self._write_heading(chart)
+            self._write_key(chart)
+            self._set_axis(chart)
+            self._draw_rows(chart)
+            canvas: Any = self._figure.canvas  # its methods have no annotations
+            canvas.draw()
+            png = encode_png(np.asarray(canvas.buffer_rgba()))
         FigureCanvasAgg(self._figure)  # frees the pixels: the process may be idle after it
         for text in self._figure.findobj(Text):
             text._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one

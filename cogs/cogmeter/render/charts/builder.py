@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Range, Timeline
     from cogmeter.query.slow import SlowReport, SlowRun
     from cogmeter.recording.markers import MarkerRecorder
-    from cogmeter.render.charts.chart import Drawable
+    from cogmeter.render.charts.chart import ChartRequest
     from cogmeter.render.charts.curve import Curve
     from cogmeter.render.charts.worker_client import ChartWorker
     from cogmeter.settings import Settings
@@ -71,9 +70,9 @@ class ChartBuilder:
         self._limits = limits
         self._zone = zone
 
-    async def draw(self, chart: Chart) -> Picture:
+    async def draw(self, chart: ChartRequest) -> Picture:
         """Draw a chart in the zone of the settings; log and count a failure, and return a picture without PNG."""
-        return await self._drawn(dataclasses.replace(chart, zone=self._zone()))
+        return await self._drawn(chart.in_zone(self._zone()))
 
     async def waterfall(self, run: SlowRun) -> Picture:
         """Draw the waterfall of a run. Never raises."""
@@ -83,7 +82,7 @@ class ChartBuilder:
         """Draw where the time of a command goes. Never raises."""
         return await self._drawn(profile_chart(report))
 
-    async def _drawn(self, chart: Drawable) -> Picture:
+    async def _drawn(self, chart: ChartRequest) -> Picture:
         if not self._settings.charts:
             return Picture(chart)
         try:

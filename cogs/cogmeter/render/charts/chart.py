@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cogmeter.query.records import Range, Timeline
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US
@@ -32,6 +32,32 @@ UTC = "UTC"
 _LISTED = 3  # breaches and markers in the description
 
 
+class ChartRequest(Protocol):
+    """A request to the worker process: a ``Chart``, or another kind of picture (``worker.KINDS``)."""
+
+    @property
+    def zone(self) -> str:
+        """The IANA time zone of all times that are written."""
+        ...
+
+    @property
+    def alt_text(self) -> str:
+        """The description for screen readers, at most DESCRIPTION_LIMIT characters."""
+        ...
+
+    def in_zone(self, zone: str) -> Self:
+        """Return the request with another time zone."""
+        ...
+
+    def to_json(self) -> bytes:
+        """Return the request as JSON; the member ``kind`` is a key of ``worker.KINDS``, without it a ``Chart``."""
+        ...
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Return a key that is equal for requests with the same picture."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """Latency percentiles or one curve, operations per minute, thresholds, breaches and markers."""
@@ -55,7 +81,16 @@ class Chart:
     @property
     def times(self) -> tzinfo:
         """The time zone; UTC where this machine does not have it."""
-        return times_of(self.zone)
+        return zone_or_utc(self.zone)
+
+    @property
+    def alt_text(self) -> str:
+        """Implement ChartRequest.alt_text."""
+        return describe(self)
+
+    def in_zone(self, zone: str) -> Chart:
+        """Implement ChartRequest.in_zone."""
+        return replace(self, zone=zone)
 
     @property
     def response_times(self) -> dict[str, list[float | None]]:
@@ -125,11 +160,6 @@ class Chart:
         """The time zone in words."""
         return zone_text(self.zone)
 
-    @property
-    def description(self) -> str:
-        """The alt text, at most 1024 characters."""
-        return describe(self)
-
     def to_json(self) -> bytes:
         """Return the request as JSON for the worker process."""
         timeline = {**_shallow(self.timeline), "range": _shallow(self.timeline.range)}
@@ -139,11 +169,7 @@ class Chart:
     @classmethod
     def from_json(cls, data: bytes) -> Chart:
         """Return the chart of a request."""
-        return cls.from_values(json.loads(data))
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> Chart:
-        """Return the chart of a request that was read from JSON."""
+        values = json.loads(data)
         timeline = values.pop("timeline")
         timeline["range"] = Range(**timeline["range"])
         curve_json = values.pop("curve")
@@ -167,19 +193,6 @@ class Chart:
         )
 
 
-def times_of(zone: str) -> tzinfo:
-    """Return a time zone by its IANA name; UTC where this machine does not have it."""
-    try:
-        return zone_of(zone)
-    except ValueError:
-        return zone_of(UTC)
-
-
-def zone_text(zone: str) -> str:
-    """Return a time zone in words."""
-    return UTC if zone.upper() == UTC else f"times in {times_of(zone)}"
-
-
 def finite(values: Iterable[float | None]) -> list[float]:
     """Return the values that an axis can show."""
     return [value for value in values if value is not None and math.isfinite(value)]
@@ -195,28 +208,24 @@ def _shallow(record: DataclassInstance) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
-class Drawable(Protocol):
-    """A chart that the worker process draws."""
+def zone_or_utc(name: str) -> tzinfo:
+    """Return a time zone; UTC where this machine does not have it."""
+    try:
+        return zone_of(name)
+    except ValueError:
+        return zone_of(UTC)
 
-    def to_json(self) -> bytes:
-        """Return the request as JSON for the worker process."""
-        ...
 
-    def fingerprint(self) -> tuple[object, ...]:
-        """Return a key that is equal for equal pictures."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """The alt text, at most 1024 characters."""
-        ...
+def zone_text(name: str) -> str:
+    """Return a time zone in words."""
+    return UTC if name.upper() == UTC else f"times in {zone_or_utc(name)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A chart with its PNG, or with the reason why there is none."""
 
-    chart: Drawable
+    chart: ChartRequest
     png: bytes = b""
     problem: str = ""
 

@@ -17,8 +17,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, Locator, 
 
 from cogmeter.render import formatting, palette
 from cogmeter.render.charts import plots
-from cogmeter.render.charts.bar_chart import BarChart
-from cogmeter.render.charts.bar_painter import BarPainter
 from cogmeter.render.charts.chart import finite
 from cogmeter.render.charts.fonts import Fonts
 from cogmeter.render.charts.png import encode_png
@@ -50,8 +48,7 @@ class Painter:
 
     def __init__(self) -> None:
         self.fonts = Fonts()
-        self._style = _style()
-        self._bars: BarPainter | None = None  # when one is first needed
+        self._style = chart_style()
         with mpl.rc_context(self._style):
             self._figure = Figure()
             FigureCanvasAgg(self._figure)
@@ -75,12 +72,9 @@ class Painter:
         """The characters of names that no font of the machine has: those names are replaced."""
         return frozenset(self.fonts.missing_glyphs)
 
-    def draw(self, chart: Chart | BarChart) -> bytes:
+    def draw(self, chart: Chart) -> bytes:
         """Return the chart as a PNG of 1600 x 900 pixels."""
-        with mpl.rc_context(self._style), _no_warnings():
-            if isinstance(chart, BarChart):
-                self._bars = self._bars or BarPainter(self.fonts)
-                return self._bars.draw(chart)
+        with mpl.rc_context(self._style), no_warnings():
             self._remove_previous()
             names = self._set_axes(chart)
             self._write_heading(chart)
@@ -220,12 +214,13 @@ def _write(
     return axes.annotate(text, place, xycoords=coordinates, xytext=offset, textcoords="offset points", **more)
 
 
-def _style() -> Any:
+def chart_style() -> Any:
+    """Return the settings of matplotlib for all pictures."""
     file = importlib.resources.files("cogmeter.render.charts") / "cogmeter.mplstyle"
     with importlib.resources.as_file(file) as path:  # the package may be in a zip file
         return mpl.rc_params_from_file(path, use_default_template=False)
 
 
-def _no_warnings() -> warnings.catch_warnings[None]:
+def no_warnings() -> warnings.catch_warnings[None]:
     """Ignore matplotlib's warnings, such as those of missing glyphs, which ``Fonts.legible`` has replaced already."""
     return warnings.catch_warnings(action="ignore")

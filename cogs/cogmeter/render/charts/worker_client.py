@@ -14,7 +14,7 @@ from cogmeter.render.charts.worker_process import ChartError, WorkerProcess, una
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from cogmeter.render.charts.chart import Drawable
+    from cogmeter.render.charts.chart import ChartRequest
 
 T = TypeVar("T")
 _logger = logging.getLogger("cogmeter.render.charts")
@@ -67,7 +67,7 @@ class ChartWorker:
         """Why this bot cannot have charts at all; empty if it can."""
         return unavailable_reason()
 
-    async def draw(self, chart: Drawable) -> bytes:
+    async def draw(self, chart: ChartRequest) -> bytes:
         """Return the chart as PNG.
 
         When the caller is cancelled, drawing continues and the picture is cached for the next request.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import Finding, Verdict
     from cogmeter.query.records import Figures, Range, ServiceStats, Summary, UnknownNameError
-    from cogmeter.render.charts.chart import Drawable, Picture
+    from cogmeter.render.charts.chart import ChartRequest, Picture
     from cogmeter_storage.model import OperationRecord
 
 LISTED = 5  # lines of a list
@@ -37,9 +37,9 @@ def fit(embed: discord.Embed) -> discord.Embed:
     return discord.Embed.from_dict(fitted(embed.to_dict()))
 
 
-def chart_file(png: bytes, chart: Drawable) -> discord.File:
+def chart_file(png: bytes, chart: ChartRequest) -> discord.File:
     """Return the chart as an attachment with a description for screen readers."""
-    return discord.File(io.BytesIO(png), filename=CHART_NAME, description=chart.description)
+    return discord.File(io.BytesIO(png), filename=CHART_NAME, description=chart.alt_text)
 
 
 def summary_embed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.web.pages import alerts, cost, discord, errors, overview, pictures, running, service, usage
+from cogmeter.web.pages import alerts, cost, discord, errors, health, overview, pictures, running, service, usage
 
 if TYPE_CHECKING:
     from cogmeter.web.pages.frame import Page
@@ -18,5 +18,6 @@ PAGES: Final[tuple[Page[Any], ...]] = (
     discord.PAGE,
     cost.PAGE,
     alerts.PAGE,
+    health.PAGE,
 )
 PAGE_ROUTES: Final = (*(page.route() for page in PAGES), *pictures.ROUTES)

@@ -19,6 +19,7 @@ from cogmeter.web.api.routes import (
     live,
     openapi,
     operations,
+    state,
     statistics,
     thresholds,
 )
@@ -52,6 +53,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *openapi.ROUTES,
     *login.ROUTES,
     *health.ROUTES,
+    *state.ROUTES,
 )
 
 HEADERS: Final = {
