@@ -20,6 +20,7 @@ EMPTY = [
     *("/performance/errors", "/performance/running", "/performance/usage", "/performance/discord"),
     *("/performance/cost", "/performance/alerts", "/performance"),
     "/performance/health",
+    "/performance/resources",
 ]
 FULL = [
     "/performance",
@@ -30,6 +31,7 @@ FULL = [
     "/performance/cost",
     "/performance/alerts",
     "/performance/health",
+    "/performance/resources",
     "/performance?period=7d",
     f"/performance/services/{quote(HOSTILE, safe='')}",
     f"/performance/services/{LONG}?period=1h",

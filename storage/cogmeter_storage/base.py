@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Person,
         Retention,
         Row,
+        SampleStep,
         SeriesRecord,
         StoreStatus,
         Totals,
@@ -222,6 +223,16 @@ class Store(Protocol):
 
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return for each name its (time, value) pairs in [since_us, until_us), in order of time."""
+        ...
+
+    async def sample_steps(
+        self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
+    ) -> dict[str, dict[int, SampleStep]]:
+        """Aggregate samples in [since_us, until_us) by name and by the number of their step, from 0 at ``since_us``.
+
+        A step without samples is left out. The store aggregates a part of the range at a time, so a long range delays
+        no other query. Raises ValueError when ``step_us`` is below 1.
+        """
         ...
 
     async def add_marker(self, marker: Marker) -> Marker:

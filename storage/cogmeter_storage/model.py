@@ -136,6 +136,18 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleStep:
+    """The samples of one gauge in one step of time."""
+
+    first_us: int  # the times of the first and the last sample
+    last_us: int
+    samples: int
+    mean: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Marker:
     """A moment drawn on charts: a deploy, a start, a reload, a threshold change."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from cogmeter_storage import Outcome, Retention, SpanRecord, TraceRecord
-from cogmeter_storage.model import DAY_US, HOUR_US
+from cogmeter_storage.model import DAY_US, HOUR_US, SampleStep
 
 
 def make_trace(at_us, duration_us=5_000_000, *, service="discord.commands", operation="ask", error=None):
@@ -76,3 +78,30 @@ async def test_clean_removes_old_traces_and_samples_with_the_operations_of_their
     assert await store.clean(Retention(raw_hours=10), now_us=noon + 100 * HOUR_US) == type(cleaned)()
     await store.add_samples(noon + 101 * HOUR_US, {"gone": 3.0})
     assert (await store.samples(["gone"], 0, noon + DAY_US * 9))["gone"] == [(noon + 101 * HOUR_US, 3.0)]
+
+
+async def test_samples_are_aggregated_by_step_from_the_start_of_the_range(store, noon):
+    for offset, value in ((0, 1.0), (4, 3.0), (9, 8.0), (10, 5.0), (31, 7.0), (40, 99.0)):
+        await store.add_samples(noon + offset, {"a": value})
+    found = await store.sample_steps(["a", "unknown"], noon, noon + 40, step_us=10)
+    assert found == {
+        "a": {
+            0: SampleStep(noon, noon + 9, 3, 4.0, 1.0, 8.0),
+            1: SampleStep(noon + 10, noon + 10, 1, 5.0, 5.0, 5.0),
+            3: SampleStep(noon + 31, noon + 31, 1, 7.0, 7.0, 7.0),
+        },
+        "unknown": {},
+    }
+
+
+async def test_a_long_range_is_aggregated_in_pieces_with_the_same_result(store, noon):
+    for day in range(9):
+        await store.add_samples(noon + day * DAY_US, {"a": float(day)})
+    found = await store.sample_steps(["a"], noon - 5, noon + 9 * DAY_US, step_us=5 * HOUR_US)
+    assert [step.mean for step in found["a"].values()] == [float(day) for day in range(9)]
+    assert list(found["a"]) == [(day * DAY_US + 5) // (5 * HOUR_US) for day in range(9)]
+
+
+async def test_a_step_of_nothing_is_refused(store, noon):
+    with pytest.raises(ValueError, match="step_us is 0"):
+        await store.sample_steps(["a"], noon, noon + 1, step_us=0)

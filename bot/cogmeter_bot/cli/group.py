@@ -16,6 +16,7 @@ from cogmeter_bot.cli.errors import errors
 from cogmeter_bot.cli.exits import INTERRUPTED, reporting_os_errors, usage_line
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.maintenance import backup, forget, vacuum
+from cogmeter_bot.cli.resources import resources
 from cogmeter_bot.cli.run import demo, run
 from cogmeter_bot.cli.running import running
 from cogmeter_bot.cli.setup import completion, config, init
@@ -41,6 +42,7 @@ COMMANDS: Final = (
     slow,
     running,
     state,
+    resources,
     usage,
     live,
     dashboard,

@@ -24,6 +24,7 @@ from cogmeter.schemas.comparison import ComparisonAnswer
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
+from cogmeter.schemas.resources import ResourcesAnswer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.schemas.usage import UsageAnswer
@@ -185,6 +186,10 @@ class ApiSource:
     async def state(self) -> BotStateAnswer:
         """Implement Source.state."""
         return await self._get(BotStateAnswer, f"{_API}/state", {})
+
+    async def resources(self, time_range: Range) -> ResourcesAnswer:
+        """Implement Source.resources."""
+        return await self._get(ResourcesAnswer, f"{_API}/resources", _range(time_range))
 
     async def service_names(self) -> list[str]:
         """Return the services that were active in the last day; see Source."""

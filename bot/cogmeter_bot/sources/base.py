@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
+    from cogmeter.schemas.resources import ResourcesAnswer
     from cogmeter.schemas.state import BotStateAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.usage import UsageAnswer
@@ -94,6 +95,10 @@ class Source(Protocol):
 
     async def state(self) -> BotStateAnswer:
         """Return the state of every part of the bot now; of a database, what it shows of them."""
+        ...
+
+    async def resources(self, time_range: Range) -> ResourcesAnswer:
+        """Return the resources of the bot's process."""
         ...
 
     async def service_names(self) -> list[str]:

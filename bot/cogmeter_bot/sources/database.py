@@ -23,6 +23,7 @@ from cogmeter.schemas.comparison import comparison
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
+from cogmeter.schemas.resources import ResourcesAnswer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.usage import usage_answer
@@ -190,6 +191,12 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await usage_answer(self._query, time_range)
+
+    async def resources(self, time_range: Range) -> ResourcesAnswer:
+        """Implement Source.resources; only the running bot knows which objects grew."""
+        await self._require_data()
+        with _source_errors():
+            return await ResourcesAnswer.read(self._query, time_range, None)
 
     async def service_names(self) -> list[str]:
         """Implement Source.service_names."""

@@ -19,6 +19,7 @@ from cogmeter.cog import (
     health,
     mutes,
     report,
+    resources,
     running,
     scheduled_posts,
     setup_guide,
@@ -56,6 +57,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     doctor.add,
     guide.add,
     health.add,
+    resources.add,
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -16,7 +15,6 @@ from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms, ms_or_none, rate, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
 from cogmeter.times import utc
-from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,10 +25,9 @@ if TYPE_CHECKING:
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import OperationRecord
+    from cogmeter_storage.model import OperationRecord, SampleStep
 
 POINTS: Final = 200  # points of one gauge; each combines at least one sample
-PIECE_US: Final = 2 * HOUR_US  # read at once: with a sample every 15 s, 480 of each gauge
 DIGITS: Final = 6
 
 
@@ -249,59 +246,25 @@ class Gauges(Schema):
     latest: dict[str, Number] = Field(description="The newest sample of every gauge, by name")
 
 
-class _GaugePoints:
-    """Combines samples into points as they are read."""
-
-    def __init__(self, span: Range) -> None:
-        self._since_us = span.since_us
-        self._width_us = max((span.until_us - span.since_us) // POINTS, 1)
-        self._points: dict[int, list[float]] = {}  # [time, count, sum, lowest, highest] in order of time
-
-    def add(self, at_us: int, value: float) -> None:
-        position = (at_us - self._since_us) // self._width_us
-        point = self._points.get(position)
-        if point is None:
-            self._points[position] = [at_us, 1, value, value, value]
-            return
-        point[1] += 1
-        point[2] += value
-        point[3], point[4] = min(point[3], value), max(point[4], value)
-
-    def gauge(self) -> Gauge:
-        points = list(self._points.values())
-        return Gauge(
-            timestamps=[utc(int(at_us)) for at_us, *_ in points],
-            mean=[rounded(total / count, DIGITS) for _, count, total, *_ in points],
-            lowest=[rounded(point[3], DIGITS) for point in points],
-            highest=[rounded(point[4], DIGITS) for point in points],
-        )
-
-
 async def gauges(store: Store, span: Range, names: Collection[str], latest: Mapping[str, float]) -> Gauges:
-    """Return the gauges with these names over a range, read in pieces; an unknown name has no points.
+    """Return the gauges with these names over a range, aggregated by the store; an unknown name has no points.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    points = {name: _GaugePoints(span) for name in names}
-    first_us = max(span.since_us, await _first_sample_us(store, span))
-    for start_us in range(first_us, span.until_us, PIECE_US) if points else ():
-        end_us = min(start_us + PIECE_US, span.until_us)
-        await asyncio.to_thread(_add_samples, points, await store.samples(names, start_us, end_us))
+    step_us = max(-(-(span.until_us - span.since_us) // POINTS), 1)
+    steps = await store.sample_steps(names, span.since_us, span.until_us, step_us=step_us)
     return Gauges(
         time_range=TimeRange.of(span),
-        gauges={name: its_points.gauge() for name, its_points in points.items()},
+        gauges={name: _gauge(list(steps[name].values())) for name in names},
         latest={name: rounded(value, DIGITS) for name, value in sorted(latest.items())},
     )
 
 
-def _add_samples(points: Mapping[str, _GaugePoints], samples: Mapping[str, list[tuple[int, float]]]) -> None:
-    for name, values in samples.items():
-        for at_us, value in values:
-            points[name].add(at_us, value)
-
-
-async def _first_sample_us(store: Store, span: Range) -> int:
-    """Return a time before the first sample: samples are removed together with the operations of their time."""
-    first_us = (await store.status()).first_end_us
-    return span.since_us if first_us is None else first_us - PIECE_US
+def _gauge(points: Sequence[SampleStep]) -> Gauge:
+    return Gauge(
+        timestamps=[utc(point.first_us) for point in points],
+        mean=[rounded(point.mean, DIGITS) for point in points],
+        lowest=[rounded(point.lowest, DIGITS) for point in points],
+        highest=[rounded(point.highest, DIGITS) for point in points],
+    )

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
+from cogmeter_storage.model import DAY_US, Marker, Outcome, SampleStep, SpanRecord, TraceRecord
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.operation_rows import LONGEST_US
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.sqlite.damage import DamageLog
 
+PIECE_US = 2 * DAY_US  # aggregated at once: with a sample every 15 s, 11,520 of one gauge
 _SAMPLES_PER_DELETE = 5000
 _TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
@@ -45,6 +46,18 @@ def read_samples(
         f" AND at_us >= ? AND at_us < ? AND {sound_rows('sample')} ORDER BY at_us"
     )
     return {name: raw.execute(find, (name, since_us, until_us)).fetchall() for name in names}
+
+
+def read_sample_steps(
+    raw: sqlite3.Connection, name: str, since_us: int, until_us: int, step_us: int
+) -> list[tuple[int, SampleStep]]:
+    """Return the steps of one metric with their numbers, from 0 at ``since_us``."""
+    find = (
+        "SELECT (at_us - ?2) / ?4 AS step, min(at_us), max(at_us), count(*), avg(value), min(value), max(value)"  # noqa: S608 - names of our columns
+        " FROM sample WHERE metric = (SELECT id FROM metric WHERE name = ?1)"
+        f" AND at_us >= ?2 AND at_us < ?3 AND {sound_rows('sample')} GROUP BY step ORDER BY step"
+    )
+    return [(step, SampleStep(*row)) for step, *row in raw.execute(find, (name, since_us, until_us, step_us))]
 
 
 def delete_samples(raw: sqlite3.Connection, cut_us: int) -> int:

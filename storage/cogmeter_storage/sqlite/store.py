@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Person,
         Retention,
         Row,
+        SampleStep,
         SeriesRecord,
         StoreStatus,
         Totals,
@@ -187,6 +188,22 @@ class SqliteStore:
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return gauges by metric name."""
         return await self._reading.run(observations.read_samples, tuple(names), since_us, until_us)
+
+    async def sample_steps(
+        self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
+    ) -> dict[str, dict[int, SampleStep]]:
+        """Implement Store.sample_steps."""
+        if step_us < 1:
+            raise ValueError(f"step_us is {step_us}: it must be at least 1")
+        piece_us = max(observations.PIECE_US // step_us, 1) * step_us
+        found: dict[str, dict[int, SampleStep]] = {name: {} for name in names}
+        for name, steps in found.items():
+            for start_us in range(since_us, until_us, piece_us):
+                end_us = min(start_us + piece_us, until_us)
+                first = (start_us - since_us) // step_us
+                read = await self._reading.run(observations.read_sample_steps, name, start_us, end_us, step_us)
+                steps.update((first + number, step) for number, step in read)
+        return found
 
     async def add_marker(self, marker: Marker) -> Marker:
         """Store a marker."""

@@ -47,10 +47,10 @@ async def test_problems_are_listed_first_with_their_reason(move_in, monkeypatch)
             cogmeter.record("hostile *name* @everyone", f"x{number}", duration_ms=5, error="boom")
         await home.flushed()
         health = home.bot.get_cog("cogmeter").servers.health
-        monkeypatch.setattr(health, "own", lambda: _now([Check("jobs", Status.UNHEALTHY, "the last runs failed")]))
+        monkeypatch.setattr(health, "own", lambda: _now([Check("hooks", Status.UNHEALTHY, "the last runs failed")]))
         (embed,) = (await answer(home)).embeds
     lines = embed.description.splitlines()
-    assert "\N{OCTAGONAL SIGN} **jobs** (Components): the last runs failed" in lines
+    assert "\N{OCTAGONAL SIGN} **hooks** (Components): the last runs failed" in lines
     assert any("**hostile \\*name\\* @\u200beveryone** (Services): 20 of 20" in line for line in lines)
 
 
@@ -67,7 +67,7 @@ async def test_a_hundred_services_fit(move_in):
         (embed,) = (await answer(home)).embeds
     assert len(embed) <= 6000
     assert re.search(r"and 9\d more problems", embed.description)
-    assert fields(embed)["Services"].endswith("100 degraded")
+    assert fields(embed)["Services"].startswith("100 degraded")
 
 
 async def test_without_charts_the_answer_has_no_picture(move_in):

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.render import formatting
-from cogmeter.render.charts.ticks import Scale, byte_scale, count_scale, duration_scale, share_scale
+from cogmeter.render.charts.ticks import (
+    Scale,
+    byte_rate_scale,
+    byte_scale,
+    count_scale,
+    duration_scale,
+    percent_scale,
+    share_scale,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,6 +38,8 @@ UNITS: Final[dict[str, Unit]] = {
     "share": Unit(share_scale, formatting.percent),
     "duration": Unit(duration_scale, formatting.duration),  # in microseconds
     "bytes": Unit(byte_scale, formatting.size),
+    "bytes/s": Unit(byte_rate_scale, lambda value: f"{formatting.size(value)}/s"),
+    "percent": Unit(percent_scale, lambda value: f"{formatting.short(value)}%"),  # may be above 100
     "count": Unit(count_scale, formatting.count),
 }
 

@@ -154,6 +154,7 @@ class TimeLocator(Locator):
     """Round times of a zone on an axis of microseconds since 1970."""
 
     zone: tzinfo = UTC
+    most = 7.2  # ticks, about
 
     def __call__(self) -> list[float]:
         """Return the ticks of the visible range."""
@@ -162,13 +163,14 @@ class TimeLocator(Locator):
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         """Return the ticks of this range."""
-        return [tick.value for tick in time_ticks(round(vmin), round(vmax), zone=self.zone)]
+        return [tick.value for tick in time_ticks(round(vmin), round(vmax), self.most, zone=self.zone)]
 
 
 class TimeFormatter(Formatter):
     """Times of day of a zone, with the date on one of them; or dates alone over several days."""
 
     zone: tzinfo = UTC
+    most = 7.2  # as of the locator
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
         """Return the label of one tick."""
@@ -183,7 +185,7 @@ class TimeFormatter(Formatter):
         """Return the ticks of the visible range."""
         assert self.axis is not None
         since, until = self.axis.get_view_interval()
-        return time_ticks(round(since), round(until), zone=self.zone)
+        return time_ticks(round(since), round(until), self.most, zone=self.zone)
 
 
 def set_scale(axes: Axes, scale: Scale) -> None:

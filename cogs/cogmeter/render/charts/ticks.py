@@ -148,6 +148,18 @@ def share_scale(values: Sequence[float], threshold: float | None = None) -> Scal
     return _in_units(top, (), ("%", 0.01))
 
 
+def percent_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """Return the axis of percentages, which may be above 100: of a core, for example."""
+    return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), (), ("%", 1.0))
+
+
+def byte_rate_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
+    """Return the axis of bytes per second, from zero."""
+    scale = byte_scale(values, threshold)
+    ticks = tuple(dataclasses.replace(tick, label=f"{tick.label}/s") for tick in scale.ticks)
+    return dataclasses.replace(scale, ticks=ticks)
+
+
 def byte_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
     """Return the axis of bytes, from zero."""
     return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), _UNITS_BYTES, _UNITS_BYTES[0])

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.web.pages import alerts, cost, discord, errors, health, overview, pictures, running, service, usage
+from cogmeter.web.pages import (
+    alerts,
+    cost,
+    discord,
+    errors,
+    health,
+    overview,
+    pictures,
+    resources,
+    running,
+    service,
+    usage,
+)
 
 if TYPE_CHECKING:
     from cogmeter.web.pages.frame import Page
@@ -19,5 +31,6 @@ PAGES: Final[tuple[Page[Any], ...]] = (
     cost.PAGE,
     alerts.PAGE,
     health.PAGE,
+    resources.PAGE,
 )
 PAGE_ROUTES: Final = (*(page.route() for page in PAGES), *pictures.ROUTES)

@@ -19,6 +19,7 @@ from cogmeter.web.api.routes import (
     live,
     openapi,
     operations,
+    resources,
     state,
     statistics,
     thresholds,
@@ -54,6 +55,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *login.ROUTES,
     *health.ROUTES,
     *state.ROUTES,
+    *resources.ROUTES,
 )
 
 HEADERS: Final = {

@@ -1,0 +1,173 @@
+"""The resources of the bot's process over a range: CPU, memory, lag, GC, network, files, and their growth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cogmeter_storage.model import DAY_US, HOUR_US
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cogmeter.query.query import Query
+    from cogmeter.query.records import Range
+    from cogmeter_storage.model import Marker, SampleStep
+
+START: Final = "start"  # the kind of a marker
+LEAST_POINTS: Final = 8  # of a growth
+LEAST_US: Final = 2 * HOUR_US  # of a growth
+STEADY: Final = 0.5  # Kendall's tau from which a resource counts as growing
+LEAST_GROWTH: Final = 0.01  # per day, as a share of the median: less is not named
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The facts about one resource; ``factor`` converts the gauge into the unit."""
+
+    key: str
+    title: str
+    gauge: str
+    unit: str  # percent, bytes, duration (microseconds), bytes/s, count
+    factor: float = 1.0
+    counter: bool = False  # the gauge counts from a start; its increase per second is shown
+    peak: bool = False  # the highest value of a step is shown, not the mean
+
+
+RESOURCES: Final = (
+    Resource("cpu", "CPU", "resources.cpu_percent", "percent"),
+    Resource("memory", "Memory", "resources.memory_bytes", "bytes"),
+    Resource("lag", "Event-loop lag (p99)", "loop.lag_p99_ms", "duration", 1_000.0),
+    Resource("gc", "Longest GC pause", "resources.gc_pause_ms_max", "duration", 1_000.0, peak=True),
+    Resource("sent", "Network sent", "resources.machine_network_bytes_sent", "bytes/s", counter=True),
+    Resource("received", "Network received", "resources.machine_network_bytes_received", "bytes/s", counter=True),
+    Resource("files", "Open files", "resources.open_files", "count"),
+    Resource("threads", "Threads", "resources.threads", "count"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLine:
+    """One resource over the steps of a range, in its unit; None where nothing was sampled."""
+
+    resource: Resource
+    values: tuple[float | None, ...]  # the mean, or the highest, of each step
+    lowest: tuple[float | None, ...]
+    highest: tuple[float | None, ...]
+    growth_per_day: float | None  # see ``growth``; None if it is not known
+    steady: bool = False  # it grows, and not by chance
+
+    @property
+    def latest(self) -> float | None:
+        """The newest value."""
+        return next((value for value in reversed(self.values) if value is not None), None)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of all steps."""
+        known = [value for value in self.values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def peak(self) -> float | None:
+        """The highest sample."""
+        return max((value for value in self.highest if value is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """All resources over a range, from the first sample on."""
+
+    range: Range
+    step_us: int
+    edges_us: tuple[int, ...]  # the start of each step
+    lines: tuple[ResourceLine, ...]  # without those that were never sampled
+    longest_run: tuple[int, int] | None  # growth is measured over it: the longest time without a start of the bot
+    markers: tuple[Marker, ...]
+
+    @property
+    def growing(self) -> list[ResourceLine]:
+        """The resources that grow steadily."""
+        return [line for line in self.lines if line.steady]
+
+
+async def resources(query: Query, span: Range) -> ResourceUse:
+    """Return the resources over a range. The store aggregates the samples.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    names = [resource.gauge for resource in RESOURCES]
+    steps = await query.store.sample_steps(names, span.since_us, span.until_us, step_us=span.step_us)
+    markers = tuple(await query.store.markers(span.since_us, span.until_us))
+    sampled = [number for found in steps.values() for number in found]
+    if not sampled:
+        return ResourceUse(span, span.step_us, (), (), None, markers)
+    first, last = min(sampled), max(sampled)
+    edges = tuple(span.since_us + number * span.step_us for number in range(first, last + 1))
+    run = _longest_run(edges, span, markers)
+    numbers = range(first, last + 1)
+    found = [(resource, steps[resource.gauge]) for resource in RESOURCES if steps[resource.gauge]]
+    lines = tuple(_line(resource, its_steps, numbers, edges, run) for resource, its_steps in found)
+    return ResourceUse(span, span.step_us, edges, lines, run, markers)
+
+
+def _longest_run(edges: Sequence[int], span: Range, markers: Sequence[Marker]) -> tuple[int, int]:
+    """Return the longest time without a start of the bot: a start takes memory back, and is no growth."""
+    starts = [marker.at_us for marker in markers if marker.kind == START and marker.at_us > edges[0]]
+    runs = pairwise([edges[0], *starts, span.until_us])
+    return max(runs, key=lambda run: run[1] - run[0])
+
+
+def _line(
+    resource: Resource, steps: Mapping[int, SampleStep], numbers: range, edges: Sequence[int], run: tuple[int, int]
+) -> ResourceLine:
+    if resource.counter:
+        rates = _rates(steps, numbers)
+        return ResourceLine(resource, rates, rates, rates, None)
+    known = [steps.get(number) for number in numbers]
+    lowest, mean, highest = (
+        tuple(None if step is None else getattr(step, name) * resource.factor for step in known)
+        for name in ("lowest", "mean", "highest")
+    )
+    values = highest if resource.peak else mean
+    pairs = [pair for pair in zip(edges, values, strict=True) if pair[1] is not None and run[0] <= pair[0] < run[1]]
+    grown = [value for _, value in pairs if value is not None]
+    slope, tau = growth([at_us for at_us, _ in pairs], grown)
+    typical = float(np.median(grown)) if grown else 0.0
+    steady = slope is not None and tau >= STEADY and slope > LEAST_GROWTH * typical
+    return ResourceLine(resource, values, lowest, highest, slope, steady)
+
+
+def _rates(steps: Mapping[int, SampleStep], numbers: range) -> tuple[float | None, ...]:
+    """Return the increase of a counter per second in each step; a counter that fell was reset, and began at 0.
+
+    The increase is that of the highest samples, over the time between the last ones of two neighbouring steps.
+    """
+    rates: list[float | None] = [None]
+    for before, number in pairwise(numbers):
+        earlier, step = steps.get(before), steps.get(number)
+        if earlier is None or step is None:
+            rates.append(None)
+            continue
+        increase = step.highest - earlier.highest if step.highest >= earlier.highest else step.highest
+        rates.append(increase / ((step.last_us - earlier.last_us) / 1e6))
+    return tuple(rates)
+
+
+def growth(times_us: Sequence[int], values: Sequence[float]) -> tuple[float | None, float]:
+    """Return the growth per day, None if too little is known, and how steady it is: Kendall's tau, -1 to 1.
+
+    The growth is the median of the slopes between all pairs of points (Theil 1950, Sen 1968): a peak, such as a full
+    garbage collection or a chart, does not change it. Two hours and eight points are the least.
+    """
+    if len(values) < LEAST_POINTS or times_us[-1] - times_us[0] < LEAST_US:
+        return None, 0.0
+    later, earlier = np.tril_indices(len(values), -1)
+    at, value = np.array(times_us, dtype=float) / DAY_US, np.array(values, dtype=float)
+    differences = value[later] - value[earlier]
+    slopes = differences / (at[later] - at[earlier])
+    return float(np.median(slopes)), float(np.sign(differences).mean())

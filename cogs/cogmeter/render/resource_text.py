@@ -1,0 +1,35 @@
+"""Values and growth of resources as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cogmeter.render import formatting
+from cogmeter.render.charts.curve import UNITS
+
+if TYPE_CHECKING:
+    from cogmeter.query.resources import ResourceLine
+
+
+def value_text(line: ResourceLine, value: float | None) -> str:
+    """Return a value of a resource with its unit; a dash for None."""
+    return unit_text(line.resource.unit, value)
+
+
+def growth_text(line: ResourceLine) -> str:
+    """Return the growth of a resource per day."""
+    return growth_of(line.resource.unit, line.growth_per_day)
+
+
+def unit_text(unit: str, value: float | None) -> str:
+    """Return a value in a unit of ``curve.UNITS``; a dash for None."""
+    return formatting.NOTHING if value is None else UNITS[unit].format(value)
+
+
+def growth_of(unit: str, growth: float | None) -> str:
+    """Return a growth per day in a unit: ``+12 MB/day``, ``-3/day``, ``0/day``; a dash if it is not known."""
+    if growth is None:
+        return formatting.NOTHING
+    text = unit_text(unit, abs(growth))
+    sign = "" if text == unit_text(unit, 0.0) else "+" if growth > 0 else "-"
+    return f"{sign}{text}/day"

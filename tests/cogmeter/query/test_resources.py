@@ -1,0 +1,125 @@
+"""Resources over a range: aggregated by the store, counters as rates, and growth that peaks do not change."""
+
+import math
+import random
+
+import pytest
+
+from cogmeter.query.query import Query
+from cogmeter.query.records import Range
+from cogmeter.query.resources import growth, resources
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
+
+NOON = 1_755_432_000_000_000
+SPAN = Range(NOON, NOON + 6 * HOUR_US, "six hours")
+MEMORY = "resources.memory_bytes"
+SENT = "resources.machine_network_bytes_sent"
+
+
+@pytest.fixture
+def query(store):
+    return Query(store)
+
+
+async def sampled(store, gauge, value_of, *, until_us=SPAN.until_us, every_us=MINUTE_US):
+    for at_us in range(NOON, until_us, every_us):
+        await store.add_samples(at_us, {gauge: value_of(at_us - NOON)})
+
+
+def line_of(use, key):
+    return next(line for line in use.lines if line.resource.key == key)
+
+
+async def test_nothing_sampled_is_nothing(query):
+    use = await resources(query, SPAN)
+    assert (use.lines, use.edges_us, use.growing, use.growth_since_us) == ((), (), [], None)
+
+
+async def test_steps_begin_with_the_first_sample(store, query):
+    await store.add_samples(NOON + 2 * HOUR_US + 7, {MEMORY: 100.0})
+    use = await resources(query, SPAN)
+    (line,) = use.lines
+    assert use.edges_us == (NOON + 2 * HOUR_US,)
+    assert (line.values, line.latest, line.peak, line.growth_per_day) == ((100.0,), 100.0, 100.0, None)
+
+
+async def test_each_step_has_its_mean_and_its_limits_in_the_unit(store, query):
+    for at_us, lag in ((0, 1.0), (MINUTE_US, 3.0), (5 * MINUTE_US, 7.0)):
+        await store.add_samples(NOON + at_us, {"loop.lag_p99_ms": lag})
+    line = line_of(await resources(query, SPAN), "lag")
+    assert line.values == (2_000.0, 7_000.0)
+    assert (line.lowest, line.highest) == ((1_000.0, 7_000.0), (3_000.0, 7_000.0))
+
+
+async def test_a_counter_becomes_a_rate_and_begins_again_after_a_reset(store, query):
+    await sampled(
+        store, SENT, lambda since_us: 1_000 * since_us / 1e6 if since_us < HOUR_US else (since_us - HOUR_US) / 1e6
+    )
+    values = line_of(await resources(query, SPAN), "sent").values
+    assert values[0] is None
+    assert values[1] == pytest.approx(1_000.0)
+    assert values[-1] == pytest.approx(1.0)
+    assert all(value is None or 0 <= value <= 1_001 for value in values)
+
+
+async def test_a_gap_has_no_values(store, query):
+    await sampled(store, MEMORY, lambda _: 5.0, until_us=NOON + HOUR_US)
+    await store.add_samples(NOON + 5 * HOUR_US, {MEMORY: 6.0})
+    values = line_of(await resources(query, SPAN), "memory").values
+    assert values[0] == 5.0
+    assert values[-1] == 6.0
+    assert None in values
+
+
+async def test_steady_growth_is_found_and_peaks_do_not_change_it(store, query):
+    numbers = random.Random(3)
+
+    def memory(since_us):
+        peak = 400e6 if numbers.random() < 0.02 else 0.0
+        return 200e6 + 48e6 * since_us / DAY_US + numbers.gauss(0, 0.5e6) + peak
+
+    await sampled(store, MEMORY, memory)
+    use = await resources(query, SPAN)
+    (line,) = use.growing
+    assert line.resource.key == "memory"
+    assert line.growth_per_day == pytest.approx(48e6, rel=0.25)
+
+
+async def test_noise_and_a_daily_wave_are_no_growth(store, query):
+    numbers = random.Random(4)
+    await sampled(store, MEMORY, lambda at: 200e6 + numbers.gauss(0, 4e6) + 5e6 * math.sin(at / HOUR_US * 2))
+    assert (await resources(query, SPAN)).growing == []
+
+
+async def test_growth_is_measured_from_the_last_start(store, query):
+    await sampled(store, MEMORY, lambda since_us: 900e6 if since_us < 2 * HOUR_US else 100e6)
+    await store.add_marker(Marker(NOON + 2 * HOUR_US, "start", "started"))
+    use = await resources(query, SPAN)
+    assert use.growth_since_us == NOON + 2 * HOUR_US
+    assert line_of(use, "memory").growth_per_day == 0.0
+
+
+async def test_a_month_is_aggregated_by_the_store_without_reading_its_samples(store, query, monkeypatch):
+    await sampled(store, MEMORY, lambda _: 1.0, until_us=NOON + 30 * DAY_US, every_us=6 * HOUR_US)
+
+    async def fail(*_, **__):
+        raise AssertionError("raw samples were read")
+
+    monkeypatch.setattr(store, "samples", fail)
+    use = await resources(query, Range(NOON, NOON + 30 * DAY_US, "30 days"))
+    assert len(use.edges_us) == 120
+    assert set(line_of(use, "memory").values) == {1.0}
+
+
+@pytest.mark.parametrize("points", [0, 1, 7])
+def test_too_few_points_have_no_growth(points):
+    assert growth([number * HOUR_US for number in range(points)], [float(number) for number in range(points)]) == (
+        None,
+        0.0,
+    )
+
+
+def test_growth_is_the_median_slope_per_day():
+    times = [number * HOUR_US for number in range(10)]
+    assert growth(times, [float(number) for number in range(10)]) == (pytest.approx(24.0), 1.0)
+    assert growth(times, [5.0] * 10) == (0.0, 0.0)
