@@ -8,12 +8,20 @@ import pytest
 from cogmeter.query.query import Query
 from cogmeter.query.records import Range
 from cogmeter.query.resources import growth, resources
+from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
 
 NOON = 1_755_432_000_000_000
 SPAN = Range(NOON, NOON + 6 * HOUR_US, "six hours")
 MEMORY = "resources.memory_bytes"
 SENT = "resources.machine_network_bytes_sent"
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    yield store
+    await store.close()
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def line_of(use, key):
 
 async def test_nothing_sampled_is_nothing(query):
     use = await resources(query, SPAN)
-    assert (use.lines, use.edges_us, use.growing, use.growth_since_us) == ((), (), [], None)
+    assert (use.lines, use.edges_us, use.growing, use.longest_run) == ((), (), [], None)
 
 
 async def test_steps_begin_with_the_first_sample(store, query):
@@ -52,9 +60,10 @@ async def test_each_step_has_its_mean_and_its_limits_in_the_unit(store, query):
 
 
 async def test_a_counter_becomes_a_rate_and_begins_again_after_a_reset(store, query):
-    await sampled(
-        store, SENT, lambda since_us: 1_000 * since_us / 1e6 if since_us < HOUR_US else (since_us - HOUR_US) / 1e6
-    )
+    def sent(since_us):
+        return 1_000 * since_us / 1e6 if since_us < HOUR_US else (since_us - HOUR_US) / 1e6
+
+    await sampled(store, SENT, sent)
     values = line_of(await resources(query, SPAN), "sent").values
     assert values[0] is None
     assert values[1] == pytest.approx(1_000.0)
@@ -91,11 +100,11 @@ async def test_noise_and_a_daily_wave_are_no_growth(store, query):
     assert (await resources(query, SPAN)).growing == []
 
 
-async def test_growth_is_measured_from_the_last_start(store, query):
+async def test_growth_is_measured_over_the_longest_run(store, query):
     await sampled(store, MEMORY, lambda since_us: 900e6 if since_us < 2 * HOUR_US else 100e6)
     await store.add_marker(Marker(NOON + 2 * HOUR_US, "start", "started"))
     use = await resources(query, SPAN)
-    assert use.growth_since_us == NOON + 2 * HOUR_US
+    assert use.longest_run == (NOON + 2 * HOUR_US, SPAN.until_us)
     assert line_of(use, "memory").growth_per_day == 0.0
 
 
@@ -113,10 +122,8 @@ async def test_a_month_is_aggregated_by_the_store_without_reading_its_samples(st
 
 @pytest.mark.parametrize("points", [0, 1, 7])
 def test_too_few_points_have_no_growth(points):
-    assert growth([number * HOUR_US for number in range(points)], [float(number) for number in range(points)]) == (
-        None,
-        0.0,
-    )
+    times = [number * HOUR_US for number in range(points)]
+    assert growth(times, [float(number) for number in range(points)]) == (None, 0.0)
 
 
 def test_growth_is_the_median_slope_per_day():
