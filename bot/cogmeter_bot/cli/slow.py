@@ -1,4 +1,4 @@
-"""``cogmeter slow``: the slowest operations."""
+"""``cogmeter slow``: the slowest operations, and why the slowest runs of commands are slow."""
 
 from __future__ import annotations
 
@@ -6,27 +6,38 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
-from cogmeter_bot.cli.output import WARN, Column, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import duration, one_line, range_title, timestamp
+from cogmeter_bot.cli.options import ReadingOptions, complete_subjects, operation_option, reading_options
+from cogmeter_bot.cli.output import WARN, Column, Listing, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.text import duration, one_line, range_title, timestamp, zoned
 from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.query.records import Range
     from cogmeter.schemas.operations import Slowest
+    from cogmeter.schemas.slow import SlowAnswer, SlowRunAnswer, TimeProfileAnswer
+    from cogmeter_bot.cli.output import Block
     from cogmeter_bot.sources.base import Source
 
 NO_OPERATIONS: Final = "No operations in this period. Each command, component and reply that ends is listed here."
+NO_RUNS: Final = "No runs in this period."
+BAR: Final = 40  # characters of a whole run
 
 
 @click.command()
+@click.argument("service", required=False, shell_complete=complete_subjects)
 @operation_option
 @click.option(
     "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Maximum number of operations."
 )
 @reading_options
-def slow(options: ReadingOptions, operation: str | None, limit: int) -> None:
-    """List the slowest operations.
+def slow(options: ReadingOptions, service: str | None, operation: str | None, limit: int) -> None:
+    """List the slowest operations, and why the slowest commands are slow.
+
+    With a SERVICE, or a command such as /ask: explain its slowest runs by their
+    parts, and show where its time goes.
 
     Loops, listeners and REST requests are excluded unless --services names them.
 
@@ -35,19 +46,45 @@ def slow(options: ReadingOptions, operation: str | None, limit: int) -> None:
     from cogmeter_bot.sources.diagnosis import is_slow
 
     time_range = options.time_range("24h")
+    if service is not None:
+        _explain(options, service, time_range)
+        return
 
-    async def request(source: Source) -> tuple[Slowest, Limits]:
-        return await source.slowest(time_range, options.services, operation, limit=limit), await source.limits()
+    narrowed = options.services is not None or operation is not None
+
+    async def request(source: Source) -> tuple[Slowest, Limits, SlowAnswer | None]:
+        slowest = await source.slowest(time_range, options.services, operation, limit=limit)
+        # Reasons are known of commands; --json has one document, and reasons with a SERVICE.
+        reasons = None if narrowed or options.as_json else await source.slow(time_range, None)
+        return slowest, await source.limits(), reasons
+
+    answer, limits, reasons = options.query(request)
+    if options.as_json:
+        show_json(answer)
+    else:
+        show(_page(answer, f"Slowest Operations ({range_title(time_range.label)})", limits, reasons))
+    options.exit_unless(not any(is_slow(operation, limits) for operation in answer.operations))
+
+
+def _explain(options: ReadingOptions, service: str, time_range: Range) -> None:
+    """Show the slowest runs of one command or service."""
+    from cogmeter_bot.sources.diagnosis import is_slow
+
+    async def request(source: Source) -> tuple[SlowAnswer, Limits]:
+        return await source.slow(time_range, service), await source.limits()
 
     answer, limits = options.query(request)
     if options.as_json:
         show_json(answer)
     else:
-        show(_page(answer, f"Slowest Operations ({range_title(time_range.label)})", limits))
-    options.exit_unless(not any(is_slow(operation, limits) for operation in answer.operations))
+        blocks: list[Block] = [Listing(_run_title(run), _run_lines(run)) for run in answer.runs]
+        if answer.where_the_time_goes is not None:
+            blocks.insert(0, _profile_table(answer.where_the_time_goes))
+        show(OutputPage(f"Slow: {one_line(service)} ({range_title(time_range.label)})", blocks or [NO_RUNS]))
+    options.exit_unless(not any(is_slow(run, limits) for run in answer.runs))
 
 
-def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
+def _page(answer: Slowest, title: str, limits: Limits, reasons: SlowAnswer | None) -> OutputPage:
     from cogmeter_bot.sources.diagnosis import is_slow
 
     if not answer.operations:
@@ -69,4 +106,70 @@ def _page(answer: Slowest, title: str, limits: Limits) -> OutputPage:
         )
         for operation in answer.operations
     ]
-    return OutputPage(title, [Table(columns, rows)])
+    blocks: list[Block] = [Table(columns, rows)]
+    if reasons is not None and reasons.runs:
+        blocks.append(Listing("Why", [f"- {line}" for run in reasons.runs for line in _reasons(run)]))
+    return OutputPage(title, blocks)
+
+
+def _reasons(run: SlowRunAnswer) -> list[str]:
+    return [f"{one_line(run.name, 60)} {duration(run.duration)}: {sentence}" for sentence in _sentences(run)[:1]]
+
+
+def _sentences(run: SlowRunAnswer) -> list[str]:
+    """Return the cause and the advice of each pattern; without any, what is known."""
+    from cogmeter.render.slow_text import cause, unexplained
+
+    found = [
+        f"{cause(one.pattern, one_line(one.what), one.time * 1000, one.calls, one.usual_time and one.usual_time * 1000)}"
+        f" {one.advice}"
+        for one in run.patterns
+    ]
+    parts = {key: milliseconds * 1000 for key, milliseconds in run.parts.items()}
+    return found or [unexplained(parts, run.not_broken_down * 1000, traced=run.traced)]
+
+
+def _run_title(run: SlowRunAnswer) -> str:
+    failed = f", {run.outcome}" if run.outcome != "ok" else ""
+    return f"{one_line(run.name, 60)} {duration(run.duration)}, {zoned(run.start_time)}{failed}"
+
+
+def _run_lines(run: SlowRunAnswer) -> list[str]:
+    """Return the sentences of a run, its first output, and a line with a bar for each part."""
+    lines = [*_sentences(run), *_part_lines(run.parts, run.duration)]
+    if run.error:
+        lines.insert(0, one_line(run.error, 200))
+    if run.first_output is not None:
+        lines.append(f"first output after {duration(run.first_output)}")
+    return lines
+
+
+def _part_lines(parts: Mapping[str, float], whole_ms: float) -> list[str]:
+    from cogmeter.query.time_parts import TimePart
+
+    shown = [part for part in TimePart if parts.get(part.key, 0) > 0]
+    shown.sort(key=lambda part: -parts[part.key])
+    return [
+        f"{part.title:<16} {duration(parts[part.key]):>9}  {'#' * max(round(BAR * parts[part.key] / whole_ms), 1)}"
+        for part in shown
+    ]
+
+
+def _profile_table(profile: TimeProfileAnswer) -> Table:
+    from cogmeter.query.time_parts import TimePart
+    from cogmeter.render.formatting import percent
+
+    shown = [part for part in TimePart if profile.shares.get(part.key, 0) > 0]
+    shown.sort(key=lambda part: -profile.shares[part.key])
+    columns = [Column("part"), Column("share", right=True), Column("p50", right=True), Column("p95", right=True)]
+    rows = [
+        (
+            part.title,
+            percent(round(profile.shares[part.key], 2)),
+            duration(profile.p50[part.key]),
+            duration(profile.p95[part.key]),
+        )
+        for part in shown
+    ]
+    title = f"Where the time goes ({profile.traced_runs:,} traced of {profile.runs:,} runs)"
+    return Table(columns, rows, title)

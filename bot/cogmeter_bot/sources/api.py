@@ -25,6 +25,7 @@ from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.resources import ResourcesAnswer
+from cogmeter.schemas.slow import SlowAnswer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
 from cogmeter.schemas.usage import UsageAnswer
@@ -174,6 +175,10 @@ class ApiSource:
         """Implement Source.slowest."""
         query = {**_range(time_range), "limit": str(limit)}
         return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
+
+    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
+        """Implement Source.slow."""
+        return await self._get(SlowAnswer, f"{_API}/slow", _range(time_range), service=service)
 
     async def running(self, *, limit: int) -> RunningPage:
         """Implement Source.running."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.resources import ResourcesAnswer
+    from cogmeter.schemas.slow import SlowAnswer
     from cogmeter.schemas.state import BotStateAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.usage import UsageAnswer
@@ -83,6 +84,10 @@ class Source(Protocol):
         self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
         """Return the slowest operations of these services; without services, of all but background services."""
+        ...
+
+    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
+        """Return the slowest run of each command and reply, or those of one command or service, with their parts."""
         ...
 
     async def running(self, *, limit: int) -> RunningPage:

@@ -24,6 +24,7 @@ from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.resources import ResourcesAnswer
+from cogmeter.schemas.slow import slow_answer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.usage import usage_answer
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
+    from cogmeter.schemas.slow import SlowAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.usage import UsageAnswer
     from cogmeter.settings import Settings
@@ -178,6 +180,12 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await slowest(self._query, time_range, services=services, operation=operation, limit=limit)
+
+    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
+        """Implement Source.slow."""
+        await self._require_data()
+        with _source_errors():
+            return await slow_answer(self._query, time_range, service=service)
 
     async def running(self, *, limit: int) -> RunningPage:  # noqa: ARG002 - there is nothing to limit
         """Raise NotLiveError; see Source."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.base import Stats
     from cogmeter.schemas.health import CheckAnswer
     from cogmeter.schemas.operations import OperationAnswer
+    from cogmeter.schemas.slow import SlowRunAnswer
     from cogmeter.schemas.statistics import Dashboard, OverallStats
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
@@ -216,7 +217,7 @@ def judge_stats(stats: Stats | OverallStats, limits: Limits, service: str = "", 
     return judge(_AnswerFigures(stats), limits, service, operation)
 
 
-def is_slow(operation: OperationAnswer, limits: Limits) -> bool:
+def is_slow(operation: OperationAnswer | SlowRunAnswer, limits: Limits) -> bool:
     """Return whether one operation took longer than its response-time threshold in effect."""
     threshold_ms = limits.of(RESPONSE_TIME.subject(operation.service, operation.operation)).threshold
     return bool(threshold_ms) and operation.duration > threshold_ms

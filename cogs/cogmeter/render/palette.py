@@ -20,16 +20,6 @@ P99 = "#ffc440"
 BARS = "#6d7683"
 FAILED = "#ff8466"
 
-# The parts of a run's time. They differ in brightness, too.
-PARTS: Final[dict[TimePart, str]] = {
-    TimePart.OWN: "#8b95a3",
-    TimePart.REST: P50,
-    TimePart.HOST: P99,
-    TimePart.DATABASE: "#3fbf8f",
-    TimePart.RATE_LIMIT: "#d3a6ff",
-    TimePart.BLOCKED: FAILED,
-}
-
 
 class DisplayState(enum.Enum):
     """The state of a service or of the bot, with its word and colour (0xRRGGBB)."""
@@ -43,6 +33,16 @@ class DisplayState(enum.Enum):
         self.word = word
         self.colour = colour
 
+
+# The parts of a run's time; the dashboard has the same in app.css.
+PARTS: Final[dict[TimePart, str]] = {
+    TimePart.OWN: MUTED,
+    TimePart.REST: P50,
+    TimePart.HOST: P99,
+    TimePart.DATABASE: f"#{DisplayState.HEALTHY.colour:06x}",
+    TimePart.RATE_LIMIT: P95,
+    TimePart.BLOCKED: FAILED,
+}
 
 _STATES: Final = {
     Status.HEALTHY: DisplayState.HEALTHY,

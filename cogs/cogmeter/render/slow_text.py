@@ -46,19 +46,25 @@ def run_lines(run: SlowRun) -> list[str]:
 
 def unexplained_text(run: SlowRun) -> str:
     """Return what is known of a run without a known pattern."""
-    own_us, whole_us = run.time.parts[TimePart.OWN], run.time.whole_us
-    if not run.traced:
+    parts = {part.key: us for part, us in run.time.parts.items()}
+    return unexplained(parts, run.time.unnamed_us, traced=run.traced)
+
+
+def unexplained(parts: Mapping[str, float], unnamed_us: float, *, traced: bool) -> str:
+    """Return what is known of a run with these parts, by their keys, in microseconds."""
+    whole_us = sum(parts.values())
+    if not traced:
         return (
             f"{formatting.duration(whole_us)}, not broken down: no trace is stored of this run."
             " Traces are kept of slow and failed commands, buttons and forms."
         )
-    if run.time.unnamed_us >= _UNNAMED_SHARE * whole_us:
+    if unnamed_us >= _UNNAMED_SHARE * whole_us:
         return (
-            f"Own code {formatting.duration(own_us)}, not broken down: nothing was recorded inside it."
+            f"Own code {formatting.duration(parts[TimePart.OWN.key])}, not broken down: nothing was recorded inside it."
             " Put its steps into cogmeter.operation(...) to see which one is slow."
         )
-    part = max(TimePart, key=lambda one: run.time.parts[one])
-    return f"Most of the time is {part.title}: {formatting.duration(run.time.parts[part])}. No known pattern was found."
+    part = max(TimePart, key=lambda one: parts.get(one.key, 0.0))
+    return f"Most of the time is {part.title}: {formatting.duration(parts[part.key])}. No known pattern was found."
 
 
 def note_lines(run: SlowRun) -> list[str]:

@@ -17,7 +17,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
-from cogmeter.render import error_text, formatting, links
+from cogmeter.render import error_text, formatting, links, slow_text
 from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
@@ -328,6 +328,7 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         version=__version__,
         text=formatting,
         error_text=error_text,
+        slow_text=slow_text,
         safe=displayed,
         iso=iso,
         look_of=look_of,

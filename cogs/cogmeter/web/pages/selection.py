@@ -1,16 +1,18 @@
-"""The events of the range that is selected in charts: alerts, slowest operations, errors, and markers."""
+"""The events of the range that is selected in charts: alerts, slowest operations and why, errors, and markers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import in_background
 from cogmeter.schemas.times import iso
 from cogmeter.web.pages.chart_context import fired_alerts
 
 if TYPE_CHECKING:
     from cogmeter.query.records import Figures, Range
+    from cogmeter.query.slow import SlowRun
     from cogmeter.web.pages.frame import PageView
     from cogmeter_storage.alerting import Alert, AlertChange
     from cogmeter_storage.model import FailureGroup, Marker, OperationRecord
@@ -39,6 +41,7 @@ class Selection:
     alerts: list[SelectedAlert]
     left_out: int  # alerts
     slowest: list[OperationRecord]
+    runs: list[SlowRun]  # with a trace: why they were slow
     failures: list[FailureGroup]
     markers: list[Marker]
 
@@ -67,6 +70,7 @@ async def selection(view: PageView[Any], service: str | None = None, operation: 
         [await _with_changes(view, alert) for alert in alerts[:MOST_ALERTS]],
         max(len(alerts) - MOST_ALERTS, 0),
         await store.slowest(series, span.since_us, span.until_us, limit=LISTED),
+        [run for run in (await slow_runs(query, span, service, operation)).runs if run.traced],
         await store.failure_groups(ids, span.since_us, span.until_us, limit=LISTED),
         await view.monitor.chart_builder.markers(span),
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BeforeValidator
 
+from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
@@ -16,7 +17,7 @@ from cogmeter.web.pages.histogram import histogram
 from cogmeter.web.pages.selection import selection
 from cogmeter.web.pages.sparks import sparks
 from cogmeter.web.pages.uptime_bars import uptime_bars
-from cogmeter.web.pages.waterfall import waterfalls
+from cogmeter.web.pages.waterfall import profile_bars, waterfalls
 
 LISTED: Final = 12  # recent and slowest operations
 GROUPS: Final = 15  # of errors, and of failures by message
@@ -44,6 +45,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     stats = await query.stats(service, operation, span)
     stored = (ids, span.since_us, span.until_us)
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
+    slow = await slow_runs(query, span, service, operation)
     top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
     # The table lists all operations, also when one of them is selected.
     operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
@@ -67,7 +69,9 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         groups=await store.failure_groups(*stored, limit=GROUPS),
         recent=await store.recent(*stored, limit=LISTED),
         slowest=await store.slowest(*stored, limit=LISTED),
-        traces=await waterfalls(store, service, operation, span.since_us),
+        traces=waterfalls(slow),
+        profile=slow.profile,
+        profile_bars=profile_bars(slow.profile),
         chart_context=await chart_context(view, service),
         selection=await selection(view, service, operation),
         latency=latency_limit(view, service, operation or ""),

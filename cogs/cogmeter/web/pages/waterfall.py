@@ -1,18 +1,19 @@
-"""Waterfalls of slow interactions: the operations inside each, their start and duration."""
+"""Waterfalls of slow runs, and where the time of a command goes: bars in thousandths of the whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.query.time_parts import TimePart, part_of
+from cogmeter.render.charts.bar_chart import depths_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Mapping
 
-    from cogmeter_storage.base import Store
-    from cogmeter_storage.model import SpanRecord, TraceRecord
+    from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
+    from cogmeter_storage.model import SpanRecord
 
-SEARCHED: Final = 50  # slowest traces that are searched for the service
-SHOWN: Final = 5
 DEEPEST: Final = 8  # levels of indentation
 
 
@@ -21,6 +22,7 @@ class Bar:
     """One operation inside an interaction; position and width are in thousandths of the interaction."""
 
     span: SpanRecord
+    part: TimePart
     depth: int
     left: int
     width: int
@@ -28,52 +30,59 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """One interaction."""
+    """One run."""
 
-    trace: TraceRecord
+    run: SlowRun
     bars: list[Bar]
 
 
-async def waterfalls(store: Store, service: str, operation: str | None, since_us: int) -> list[Waterfall]:
-    """Return the slowest interactions that involve the service or operation.
+@dataclass(frozen=True, slots=True)
+class StackedBar:
+    """The time of a run by part; (part, left, width) in thousandths of the longest bar."""
 
-    Raises:
-        StorageError: the store cannot be read.
-    """
-    own = await store.traces(service, operation, since_us, limit=SHOWN)
-    involved = own or [
-        trace
-        for trace in await store.traces(None, None, since_us, limit=SEARCHED)
-        if any(span.service == service and operation in {None, span.operation} for span in trace.spans)
-    ]
-    return [waterfall(trace) for trace in involved[:SHOWN]]
+    title: str
+    whole_us: float
+    pieces: list[tuple[TimePart, int, int]]
 
 
-def waterfall(trace: TraceRecord) -> Waterfall:
-    """Return the bars of a trace in the order of their start."""
-    whole_us = max(trace.duration_us, *(span.start_us + span.duration_us for span in trace.spans), 1)
-    depths = _depths(trace.spans)
-    bars = [
+def waterfalls(report: SlowReport) -> list[Waterfall]:
+    """Return the waterfalls of the runs that have a trace."""
+    return [Waterfall(run, bars_of(run.trace.duration_us, run.spans)) for run in report.runs if run.traced]
+
+
+def bars_of(duration_us: int, spans: Collection[SpanRecord]) -> list[Bar]:
+    """Return the bars of a run in the order of their start; a span that outlasts the run ends inside the picture."""
+    whole_us = max(duration_us, *(span.start_us + span.duration_us for span in spans), 1)
+    depths = depths_of(spans)
+    return [
         Bar(
             span,
+            part_of(span.service),
             min(depths[span.id], DEEPEST),
             round(1000 * max(span.start_us, 0) / whole_us),
             max(round(1000 * span.duration_us / whole_us), 4),
         )
-        for span in sorted(trace.spans, key=lambda span: (span.start_us, span.id))
+        for span in sorted(spans, key=lambda span: (span.start_us, span.id))
     ]
-    return Waterfall(trace, bars)
 
 
-def _depths(spans: Iterable[SpanRecord]) -> dict[int, int]:
-    """Return the depth of each span by its id; 0 if its parent is not stored."""
-    parents = {span.id: span.parent for span in spans}
-    depths: dict[int, int] = {}
-    for span_id in parents:
-        seen: set[int] = set()
-        current = span_id
-        while parents.get(current, 0) in parents and current not in seen:
-            seen.add(current)
-            current = parents[current]
-        depths[span_id] = len(seen)
-    return depths
+def profile_bars(profile: TimeProfile | None) -> list[StackedBar]:
+    """Return the bars of a typical and of a slow run; none without traces."""
+    if profile is None:
+        return []
+    longest_us = max(sum(profile.p50.values()), sum(profile.p95.values()), 1.0)
+    return [
+        _stacked("Typical run (p50)", profile.p50, longest_us),
+        _stacked("Slow run (p95)", profile.p95, longest_us),
+    ]
+
+
+def _stacked(title: str, parts: Mapping[TimePart, float], longest_us: float) -> StackedBar:
+    pieces: list[tuple[TimePart, int, int]] = []
+    at_us = 0.0
+    for part in TimePart:
+        left, right = round(1000 * at_us / longest_us), round(1000 * (at_us + parts[part]) / longest_us)
+        if right > left:
+            pieces.append((part, left, right - left))
+        at_us += parts[part]
+    return StackedBar(title, at_us, pieces)

@@ -21,7 +21,7 @@ from cogmeter.watch.hook import HookState
 from cogmeter.watch.interactions.arrivals import Arrivals
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.rest.rest import Rest
-from cogmeter.web.pages.waterfall import waterfall
+from cogmeter.web.pages.waterfall import bars_of
 from cogmeter_storage.model import Outcome
 
 HERE = "http.127.0.0.1"
@@ -368,7 +368,7 @@ async def test_the_waterfall_of_a_command_shows_its_calls_of_other_hosts(
         async with asyncio.timeout(20):
             while not traces:
                 await asyncio.sleep(0.01)
-    first, second = waterfall(traces[0]).bars
+    first, second = bars_of(traces[0].duration_us, traces[0].spans)
     assert [(bar.span.service, bar.span.operation, bar.depth) for bar in (first, second)] == [
         (HERE, "GET", 0),
         (HERE, "POST", 0),

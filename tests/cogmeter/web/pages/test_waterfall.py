@@ -1,7 +1,9 @@
 """The waterfall of a trace: place, length, order and indentation of its bars."""
 
-from cogmeter.web.pages.waterfall import DEEPEST, waterfall
-from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
+from cogmeter.query.slow import TimeProfile
+from cogmeter.query.time_parts import TimePart
+from cogmeter.web.pages.waterfall import DEEPEST, bars_of, profile_bars
+from cogmeter_storage.model import Outcome, SpanRecord
 
 
 def span(number, parent, start_us, duration_us):
@@ -9,7 +11,7 @@ def span(number, parent, start_us, duration_us):
 
 
 def drawn(*spans, duration_us=1_000):
-    return waterfall(TraceRecord(1, "discord.commands", "ask", duration_us, Outcome.OK, None, 0, spans)).bars
+    return bars_of(duration_us, spans)
 
 
 def test_a_bar_lies_where_its_operation_ran_in_thousandths_of_the_whole():
@@ -35,3 +37,13 @@ def test_a_parent_that_was_left_out_a_circle_and_great_depth_are_drawn_all_the_s
     assert drawn(span(5, 99, 0, 10))[0].depth == 0
     assert len(drawn(span(1, 2, 0, 10), span(2, 1, 0, 10))) == 2
     assert drawn(*(span(number, number - 1, number, 1) for number in range(1, 40)))[-1].depth == DEEPEST
+
+
+def test_a_profile_is_two_bars_on_one_scale_whose_pieces_follow_each_other():
+    p50 = dict.fromkeys(TimePart, 0.0) | {TimePart.OWN: 100.0, TimePart.HOST: 150.0}
+    p95 = dict.fromkeys(TimePart, 0.0) | {TimePart.REST: 333.0, TimePart.HOST: 667.0}
+    typical, slow = profile_bars(TimeProfile(9, 99, False, p95, p50, p95, p50, p95))
+    assert (typical.whole_us, slow.whole_us) == (250, 1_000)
+    assert typical.pieces == [(TimePart.OWN, 0, 100), (TimePart.HOST, 100, 150)]
+    assert slow.pieces == [(TimePart.REST, 0, 333), (TimePart.HOST, 333, 667)]
+    assert profile_bars(None) == []

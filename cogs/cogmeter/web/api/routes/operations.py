@@ -34,6 +34,7 @@ from cogmeter.web.api.params import (
     ServiceFilterParams,
     ServiceRangeParams,
     Services,
+    Subject,
     cursor_of,
     numbers_of,
 )
@@ -86,6 +87,12 @@ class SlowestParams(RangeParams):
     limit: SlowestLimit = 20
 
 
+class SlowParams(RangeParams):
+    """Parameters: the range, and one command or service."""
+
+    service: Subject | None = None
+
+
 class TracesParams(ServiceFilterParams):
     """Parameters: the start, the service or operation, and the number of traces."""
 
@@ -128,6 +135,11 @@ async def read_slowest(monitor: Monitor, params: SlowestParams) -> Slowest:
     """Return the slowest operations."""
     span = params.span(now_us())
     return await slowest(monitor.query, span, services=params.services, operation=params.operation, limit=params.limit)
+
+
+async def read_slow(monitor: Monitor, params: SlowParams) -> SlowAnswer:
+    """Return the slowest runs with their parts and what to do."""
+    return await slow_answer(monitor.query, params.span(now_us()), service=params.service)
 
 
 async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:
@@ -213,6 +225,16 @@ ROUTES: Final = (
         tag="slowest",
         query=SlowestParams,
         response=Slowest,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/slow",
+        read_slow,
+        "Explain the slowest run of each command and reply, or those of one (default: last 24 hours)",
+        tag="slow",
+        query=SlowParams,
+        response=SlowAnswer,
         problems=(404,),
     ),
     Route(
