@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from timing import at_least, at_most, parser, row, sized
 
-from cogmeter.query.change_tests import Sample
+from cogmeter.query.change_tests import Sample, stratified
 from cogmeter.query.comparison import ChangeVerdict as Verdict
-from cogmeter.query.comparison import Comparison, Tested, changes, compare, tested_samples, worse
+from cogmeter.query.comparison import Comparison, Tested, changes, compare, tested_strata, worse
 from cogmeter.query.query import Query
 from cogmeter_storage import open_store
 from cogmeter_storage.histogram import BUCKETS, bucket_of
@@ -110,14 +110,14 @@ def of_operations(rng: Generator, runs: int) -> None:
             for _ in range(runs):
                 later = shape(rng, OPERATIONS)
                 before, after = sample(rng, shape(rng, OPERATIONS)), sample(rng, change(later) if change else later)
-                verdicts = claims(tested_samples(before, after))
+                verdicts = claims(tested_strata(stratified(before, after)))
                 times += set(verdicts) != {Verdict.UNCHANGED} if change is None else verdicts[0] is Verdict.WORSE
             goal = at_most(times / runs, 0.05) if change is None else at_least(times / runs, 0.9)
             row(f"compare, {case}: {name}", share_text(times, runs), goal=goal)
     times = 0
     for _ in range(runs):
         earlier, later = (sample(rng, wide(rng, OPERATIONS), failing=failing) for failing in (0.02, 0.08))
-        times += claims(tested_samples(earlier, later))[1] is Verdict.WORSE
+        times += claims(tested_strata(stratified(earlier, later)))[1] is Verdict.WORSE
     row("compare, error rate 2% to 8%", share_text(times, runs), goal=at_least(times / runs, 0.9))
 
 
@@ -182,11 +182,11 @@ def of_checks(rng: Generator, runs: int) -> None:
             shape = list(SHAPES.values())[number % len(SHAPES)]
             sizes = (int(rng.integers(60, 2_000)), int(rng.integers(60, 300)))
             pairs.append([sample(rng, shape(rng, size)) for size in sizes])
-        tested = [tested_samples(*pair) for pair in pairs]
+        tested = [tested_strata(stratified(*pair)) for pair in pairs]
         false += any(map(any, worse(tested)))
         changed = sample(rng, all_slower(wide(rng, OPERATIONS)))
         failing = sample(rng, wide(rng, OPERATIONS), failing=0.12)
-        more = [tested_samples(sample(rng, wide(rng, OPERATIONS)), later) for later in (changed, failing)]
+        more = [tested_strata(stratified(sample(rng, wide(rng, OPERATIONS)), later)) for later in (changed, failing)]
         found = worse([*tested[2:], *more])
         slow, errors = slow + found[-2][0], errors + found[-1][1]
     row(f"check of {COMMANDS} commands, nothing changed", share_text(false, runs), goal=at_most(false / runs, 0.05))

@@ -118,9 +118,9 @@ def _command(concern: ConcernAnswer) -> str:
     kind, _, number = concern.target.partition(":")
     if kind == "error":
         return f"`cogmeter errors {number}`"
-    if kind == "stats" and concern.service is not None:
+    if kind in {"stats", "compare"} and concern.service is not None:
         operation = f" --operation {shlex.quote(one_line(concern.operation))}" if concern.operation else ""
-        return f"`cogmeter stats {shlex.quote(one_line(concern.service))}{operation}`"
+        return f"`cogmeter {kind} {shlex.quote(one_line(concern.service))}{operation}`"
     return {
         "errors": "`cogmeter errors`",
         "stats": "`cogmeter slow`",

@@ -13,6 +13,7 @@ from cogmeter.cog import (
     alerts,
     comparison,
     dashboard,
+    deploy_check_posts,
     doctor,
     errors,
     guide,
@@ -125,6 +126,10 @@ class Installation:
             digest_post = scheduled_posts.DigestPost(self._responder)
             self.monitor.reporters.append(digest_post.findings)
             self.monitor.schedule.every(scheduled_posts.DIGEST_INTERVAL_S, "digest", digest_post.run)
+        with parts.guard("checks after deploys", "they are not posted"):
+            deploy_check_posts.add(self._client, self._responder)
+            posts = deploy_check_posts.DeployCheckPosts(self.monitor)
+            self.monitor.schedule.every(deploy_check_posts.INTERVAL_S, "posts of deploy checks", posts.run)
         with parts.guard("stored health", "cogmeter doctor does not show the checks of the running bot"):
             self.monitor.schedule.every(self.monitor.settings.sample_interval, "health", self.servers.health.keep)
         self.monitor.setting_changes.listeners.append(self.servers.follow)
@@ -139,6 +144,7 @@ class Installation:
         await self.registration.end()
         alert_buttons.remove(self._client)
         views.remove(self._client)
+        deploy_check_posts.remove(self._client)
         setup_guide.remove(self._client)
         await self._responder.close()
         self.monitor.setting_changes.listeners.clear()  # they would start the servers again

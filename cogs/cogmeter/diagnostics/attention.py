@@ -24,6 +24,7 @@ from cogmeter.recording.frames import frame_text
 from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST, label
 from cogmeter.render import formatting
+from cogmeter.render.comparison_text import found_text
 from cogmeter.render.error_text import deploy_text, type_text
 from cogmeter.render.rule_text import alert_text, rule_title
 from cogmeter.times import iso
@@ -33,6 +34,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from cogmeter.diagnostics.deploy_checks import DeployCheck, Regression
     from cogmeter.diagnostics.judgement import Judgement
     from cogmeter.query.records import AlertLine, IncidentContext, Range
     from cogmeter_storage.alerting import Alert
@@ -104,6 +106,8 @@ class AttentionFacts:
     judged: Sequence[JudgedOperation] = ()  # operations before the services that they are part of
     ignored: Sequence[AlertLine] = ()  # rules that fired often, and that nobody acted on
     deploy: Marker | None = None
+    check: DeployCheck | None = None  # of the last deploy, with ``regressions`` that are not muted
+    regressions: Sequence[Regression] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ def rank(facts: AttentionFacts) -> list[Concern]:
     found = [_of_alert(alert, others) for alert, others in incidents]
     found += [_of_judged(judged, facts) for judged in _uncovered(facts.judged, covered)]
     found += [_of_ignored(line) for line in facts.ignored]
+    if facts.check is not None:
+        found += _of_regressions(facts.check, facts.regressions, covered)
     found.sort(key=lambda ranked: (-ranked.harm, -SEVERITIES.index(ranked.concern.severity), ranked.since_us))
     return [ranked.concern for ranked in found[:MOST]]
 
@@ -302,6 +308,27 @@ def _of_ignored(line: AlertLine) -> _Ranked:
         target="report",
     )
     return _Ranked(concern, WEIGHTS[INFO] * PAST)
+
+
+def _of_regressions(
+    check: DeployCheck, regressions: Sequence[Regression], covered: set[tuple[str, str] | None]
+) -> Iterator[_Ranked]:
+    """Yield one finding for all that a deploy made worse, unless an alert is about it already."""
+    found = [one for one in regressions if not {(one.service, one.operation), (one.service, "")} & covered]
+    if not found:
+        return
+    first, others = found[0], len({(one.service, one.operation) for one in found}) - 1
+    text = f"{_label(first.service, first.operation)}: {found_text(first.change)}"
+    more = f", and {formatting.counted(others, 'other')} worse" if others else ""
+    concern = Concern(
+        severity=WARNING,
+        people=None,
+        text=formatting.clean(f"{text} since {check.name}{more}"),
+        next_step="Compare before and after",
+        subject=(first.service, first.operation),
+        target="compare",
+    )
+    yield _Ranked(concern, WEIGHTS[WARNING] * PAST, check.at_us)
 
 
 def _error_text(group: ErrorGroup) -> str:

@@ -19,6 +19,7 @@ from cogmeter.diagnostics.attention import (
     distinct,
     rank,
 )
+from cogmeter.diagnostics.deploy_checks import DeployChecks
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.errors import last_deploy
 from cogmeter.query.records import Period, Range
@@ -84,6 +85,7 @@ class Attention:
     ) -> None:
         """``limits`` returns the thresholds in effect, ``active`` the alerts that are active now."""
         self._query = query
+        self._deploys = DeployChecks(query)
         self._incidents = incidents
         self._limits = limits
         self._active = active
@@ -111,12 +113,17 @@ class Attention:
         alerts = [await self._incident(alert) if alert.uid in worst else AlertIncident(alert) for alert in active]
         judged = await judged_operations(view, self._limits())
         ignored = await self._ignored_rules(self._query.span(Period.WEEK).until_us)
+        check = await self._deploys.current()
         return AttentionFacts(
             range=view.range,
             alerts=[alert for alert in alerts if alert.alert.state in SENT],
             judged=await self._with_errors(judged, view.range),
             ignored=[line for line in ignored if services is None or line.service in services],
             deploy=await last_deploy(self._query) if any(one.judgement.failing for one in judged) else None,
+            check=None if check is None else check[0],
+            regressions=[]
+            if check is None
+            else [one for one in check[1] if services is None or one.service in services],
         )
 
     async def _incident(self, alert: Alert) -> AlertIncident:

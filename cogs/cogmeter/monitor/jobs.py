@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.monitor.heartbeat import Heartbeat
 from cogmeter.query.query import now_us
 from cogmeter.query.usage import register_commands
+from cogmeter.recording.markers import store_markers
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.gateway import connection_problem
 from cogmeter.watch.registered_commands import command_names
@@ -22,6 +23,7 @@ KEEP_INTERVAL_S: Final = 3600.0
 COSTS_INTERVAL_S: Final = 10.0
 REGISTERED_INTERVAL_S: Final = 300.0
 CALIBRATE_INTERVAL_S: Final = 300.0
+DEPLOY_CHECK_INTERVAL_S: Final = 60.0
 
 _logger = logging.getLogger("cogmeter.runtime")
 
@@ -36,6 +38,7 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(KEEP_INTERVAL_S, "baselines", monitor.alerting.keep)
     schedule.every(REGISTERED_INTERVAL_S, "registered commands", partial(note_commands, monitor))
     schedule.every(CALIBRATE_INTERVAL_S, "calibration", monitor.alerting.calibrate)  # does nothing while it is off
+    schedule.every(DEPLOY_CHECK_INTERVAL_S, "deploy checks", partial(check_deploys, monitor))
     schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
     if settings.heartbeat_url is not None:
         with monitor.parts.guard("heartbeat", "none is sent"):
@@ -65,6 +68,13 @@ async def note_commands(monitor: Monitor) -> None:
     """Store the names of the bot's commands, and when each was first seen: some of them are never used."""
     if monitor.settings.usage and monitor.bot.is_ready():
         await register_commands(monitor.store, command_names(monitor.bot), now_us())
+
+
+async def check_deploys(monitor: Monitor) -> None:
+    """Make the check of a deploy that is due, if any."""
+    if monitor.settings.deploy_checks:
+        await store_markers(monitor.store, monitor.recorder.markers)
+        await monitor.deploy_checks.run_due()
 
 
 async def clean(monitor: Monitor) -> None:

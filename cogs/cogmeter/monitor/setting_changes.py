@@ -22,6 +22,7 @@ READ_AT_USE: Final = frozenset(
     {
         "ops_role_ids",
         "alert_weekly_report",
+        "deploy_checks",
         "digest",
         "digest_time",
         "time_zone",

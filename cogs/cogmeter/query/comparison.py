@@ -55,7 +55,7 @@ ERROR_GROUPS: Final = 50  # last seen ones, of which the new ones are listed
 BARS: Final = 40  # of a distribution
 EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
 # How much of ALPHA each statement gets: slower, faster, more errors, fewer errors.
-WEIGHTS: Final = (0.7, 0.15, 0.1, 0.05)
+WEIGHTS: Final = (0.8, 0.1, 0.07, 0.03)
 CHECK_WEIGHTS: Final = (0.8, 0.2)  # in a check of many operations, which finds only what is slower or fails more
 
 
@@ -129,9 +129,9 @@ _WORST_FIRST: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.
 
 
 class Tested(NamedTuple):
-    """The samples of both periods in strata, with all that was tested of them."""
+    """What was found in two periods."""
 
-    strata: Strata
+    operations: tuple[int, int]
     figures: tuple[TypicalFigures, TypicalFigures]
     enough: bool
     latency: PValues
@@ -216,13 +216,13 @@ async def read_samples(query: Query, groups: Mapping[int, int], span: Range) -> 
     return found or [ReadSample(_empty(), 0)]
 
 
-def tested_samples(before: Sample, after: Sample) -> Tested:
+def tested_strata(strata: Strata) -> Tested:
     """Test everything about two periods; the p-values are 1 where there are not enough operations."""
-    strata = stratified(before, after)
-    enough = min(strata.before.operations, strata.after.operations) >= FEWEST
+    operations = strata.before.operations, strata.after.operations
+    enough = min(operations) >= FEWEST
     tests = (latency_change, failure_change, throughput_change)
     values = [test(strata) if enough else PValues(1.0, 1.0, "p50") for test in tests]
-    return Tested(strata, typical_figures(strata), enough, *values)
+    return Tested(operations, typical_figures(strata), enough, *values)
 
 
 def changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredChange]:
@@ -279,10 +279,11 @@ def _compared(
     service: str | None, operation: str | None, periods: ComparisonPeriods, earlier: ReadSample, later: ReadSample
 ) -> Comparison:
     """Return the comparison of what was read."""
-    tested = tested_samples(earlier.sample, later.sample)
+    strata = stratified(earlier.sample, later.sample)
+    tested = tested_strata(strata)
     latency, errors, throughput = changes(tested)
-    edges, (shares_before, shares_after) = _distribution(tested.strata)
-    before, after = tested.strata.before, tested.strata.after
+    edges, (shares_before, shares_after) = _distribution(strata)
+    before, after = strata.before, strata.after
     return Comparison(
         service=service,
         operation=operation,

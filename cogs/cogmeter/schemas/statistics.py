@@ -65,7 +65,9 @@ class ConcernAnswer(Schema):
     next_step: str
     service: str | None = Field(description="null: the bot as a whole")
     operation: str | None = Field(description="null: the service as a whole")
-    target: str = Field(description="Shows more: errors, error:12, stats, alerts, running, doctor, report or cost")
+    target: str = Field(
+        description="Shows more: errors, error:12, stats, alerts, running, doctor, report, cost or compare"
+    )
     alert: str | None = Field(None, description="The id of the active alert that it is about")
 
     @classmethod

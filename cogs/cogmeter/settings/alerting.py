@@ -71,6 +71,12 @@ class AlertSettings(RecordingSettings):
         False, "true or false", "Post the alert report to the alert channel every Monday"
     )
 
+    deploy_checks: bool = setting(
+        True,
+        "true or false",
+        "An hour and a day after each deploy or new version, check what became worse, and post it to the alert channel",
+    )
+
     digest: Literal["off", "daily", "weekly"] = setting(
         "off",
         "off, daily, weekly",

@@ -51,7 +51,7 @@ def command_of(concern: Concern, group: str) -> str:
     """Return the command that shows more about a finding: ``/perf stats service:/ask``."""
     kind, _, number = concern.target.partition(":")
     command = f"/{group} {COMMANDS.get(kind, kind)}"
-    if kind == "stats" and concern.subject is not None:
+    if kind in {"stats", "compare"} and concern.subject is not None:
         service, operation = concern.subject
         if operation and service in BY_OPERATION:
             return f"{command} service:{label(service, operation)}"

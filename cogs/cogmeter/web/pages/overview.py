@@ -12,6 +12,7 @@ from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
 from cogmeter.render import formatting as text
+from cogmeter.render.links import comparison_path
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
@@ -175,6 +176,8 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
     if kind == "stats" and concern.subject is not None:
         service, operation = concern.subject
         return view.service(service, operation=operation or None)
+    if kind == "compare" and concern.subject is not None:
+        return comparison_path(concern.subject[0], concern.subject[1] or None)
     return view.to(LINKS.get(kind, HOME), service=None)
 
 
