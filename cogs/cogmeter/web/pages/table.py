@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.web.pages import (
     alerts,
+    comparison,
     cost,
     discord,
     errors,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PAGES: Final[tuple[Page[Any], ...]] = (
     overview.PAGE,
     service.PAGE,
+    comparison.PAGE,
     errors.PAGE,
     running.PAGE,
     usage.PAGE,
