@@ -1,7 +1,7 @@
 """What tokens cost: prices that a setting states, then those of the library genai-prices, from its packaged data.
 
-The library is an extra: ``pip install cogmeter[cost]``. It is imported on a thread when the first operation needs it, and
-never asks the network. A model that is in neither is unknown: its price is not guessed.
+The library is an extra: ``pip install cogmeter[cost]``. It is imported on a thread when the first operation needs it,
+and never asks the network. A model that is in neither is unknown: its price is not guessed.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import click
 
 from cogmeter_bot.cli.alerts import alerts
 from cogmeter_bot.cli.compare import compare
+from cogmeter_bot.cli.cost import cost
 from cogmeter_bot.cli.dashboard import dashboard
 from cogmeter_bot.cli.doctor import doctor, health
 from cogmeter_bot.cli.errors import errors
@@ -44,6 +45,7 @@ COMMANDS: Final = (
     state,
     resources,
     usage,
+    cost,
     live,
     dashboard,
     doctor,

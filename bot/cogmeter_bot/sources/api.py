@@ -21,6 +21,7 @@ from cogmeter.exporters.table import exporter
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.comparison import ComparisonAnswer
+from cogmeter.schemas.costs import Costs
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
     from cogmeter.diagnosis import Finding
+    from cogmeter.query.costs import CostGrouping
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.errors import ErrorGroupSummary
@@ -195,6 +197,10 @@ class ApiSource:
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Implement Source.resources."""
         return await self._get(ResourcesAnswer, f"{_API}/resources", _range(time_range))
+    async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
+        """Implement Source.costs."""
+        query = {**_range(time_range), "by": by, "limit": str(min(limit, GROUPS_PER_REQUEST))}
+        return await self._get(Costs, f"{_API}/costs", query, service=service)
 
     async def service_names(self) -> list[str]:
         """Return the services that were active in the last day; see Source."""

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.query.costs import CostGrouping
     from cogmeter.query.records import Range
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.comparison import ComparisonAnswer
+    from cogmeter.schemas.costs import Costs
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.resources import ResourcesAnswer
@@ -104,6 +106,8 @@ class Source(Protocol):
 
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Return the resources of the bot's process."""
+    async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
+        """Return tokens and money by a grouping, of all services or one; at most ``limit`` groups are listed."""
         ...
 
     async def service_names(self) -> list[str]:

@@ -20,6 +20,7 @@ from cogmeter.recording.service_names import labels
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.comparison import comparison
+from cogmeter.schemas.costs import costs_answer
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
@@ -55,8 +56,10 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.diagnosis import Check, Finding, Verdict
+    from cogmeter.query.costs import CostGrouping
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.comparison import ComparisonAnswer
+    from cogmeter.schemas.costs import Costs
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
     from cogmeter.schemas.slow import SlowAnswer
@@ -205,6 +208,13 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await ResourcesAnswer.read(self._query, time_range, None)
+    async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
+        """Implement Source.costs."""
+        await self._require_data()
+        if service is not None:
+            await self.require_services([service])
+        with _source_errors():
+            return await costs_answer(self._query.store, time_range, by, now_us=now_us(), service=service, limit=limit)
 
     async def service_names(self) -> list[str]:
         """Implement Source.service_names."""

@@ -50,6 +50,7 @@ class AnswerRequest:
     operation: str | None = None
     error_kind: ErrorKind | None = None
     worst: tuple[str, str] | None = None  # service and operation of the worst command
+    grouping: str = "command"  # of costs: one of GROUPINGS in query.costs
     every: bool = False  # of the doctor: also the checks that pass
     before: str | None = None  # of a comparison: the periods as typed
     after: str | None = None

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def annotate(**metadata: Any) -> bool:
     """Add these values to the current operation; a later value of the same name replaces the earlier.
 
-    The current operation is the innermost one around the running code: an ``operation()`` block; inside a command, button
-    or form also a function or block of ``track()``; else the command, component, reply, listener, loop or job itself.
-    Returns False, and stores nothing, outside of any operation. Never raises. A block of ``track()`` that runs outside of
-    commands and components is passed over; use ``operation()`` there.
+    The current operation is the innermost one around the running code: an ``operation()`` block; inside a command,
+    button or form also a function or block of ``track()``; else the command, component, reply, listener, loop or job
+    itself. Returns False, and stores nothing, outside of any operation. Never raises. A block of ``track()`` that runs
+    outside of commands and components is passed over; use ``operation()`` there.
     """
     try:
         return any(target.add_metadata(metadata) for target in targets())

@@ -1,4 +1,4 @@
-"""Rules about costs: the budget of a day, an hour that costs many times the hour before, budgets of guilds and users."""
+"""Rules about costs: the budget of a day, of guilds and of users, and an hour that costs many times the hour before."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def cost_share(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         counted = " and ".join(f"{count} {who}{'s' * (count > 1)}" for who, count in sorted(over.items()))
         spent, most = (dollars(amount / 1e6) for amount in (budget.spent_micro_usd, budget.limit_micro_usd or 0))
         others = f" ({counted} at the threshold)" if over else ""
-        what = f"A {_WHO[kind]} has spent {spent} of its daily budget of {most}{others}: its share of {percent(budget.share)}"
+        used_share = percent(budget.share)
+        what = f"A {_WHO[kind]} has spent {spent} of its daily budget of {most}{others}: its share of {used_share}"
         yield COST_SHARE.reading(subject, budget.share, limit, what)
 
 

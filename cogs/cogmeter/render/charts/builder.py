@@ -12,6 +12,7 @@ from cogmeter.recording.markers import store_markers
 from cogmeter.recording.service_names import BOT
 from cogmeter.render.charts.bar_chart import profile_chart, waterfall_chart
 from cogmeter.render.charts.chart import Chart, Picture
+from cogmeter.render.charts.cost_chart import CostChart
 from cogmeter.render.charts.curve import curve_of
 from cogmeter.render.charts.worker_client import ChartError
 from cogmeter_storage.base import StorageError
@@ -19,9 +20,10 @@ from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.query.costs import CostReport
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range, Timeline
     from cogmeter.query.slow import SlowReport, SlowRun
@@ -81,6 +83,10 @@ class ChartBuilder:
     async def time_profile(self, report: SlowReport) -> Picture:
         """Draw where the time of a command goes. Never raises."""
         return await self._drawn(profile_chart(report))
+
+    async def costs(self, report: CostReport, names: Mapping[str, str]) -> Picture:
+        """Draw costs over time; ``names`` are those of guilds or users by hash. Never raises."""
+        return await self._drawn(CostChart.of(report, names))
 
     async def _drawn(self, chart: ChartRequest) -> Picture:
         if not self._settings.charts:

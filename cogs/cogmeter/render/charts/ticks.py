@@ -160,6 +160,16 @@ def byte_rate_scale(values: Sequence[float], threshold: float | None = None) -> 
     return dataclasses.replace(scale, ticks=ticks)
 
 
+def money_scale(micro_usd: Sequence[float]) -> Scale:
+    """Return the axis of money, from zero, in US dollars; values are in micro-dollars."""
+    top = max(micro_usd, default=0.0) or 1e6
+    high, step = _linear(top)
+    digits = 0 if step >= 1e6 else 2 if step >= 1e4 else 4 if step >= 1e2 else 6
+    steps = range(round(high / step) + 1)
+    ticks = [Tick(number * step, f"${number * step / 1e6:,.{digits}f}") for number in steps]
+    return Scale(0.0, max(high, top * 1.06), tuple(ticks))
+
+
 def byte_scale(values: Sequence[float], threshold: float | None = None) -> Scale:
     """Return the axis of bytes, from zero."""
     return _in_units(_with_threshold(max(values, default=0.0), threshold, 4.0), _UNITS_BYTES, _UNITS_BYTES[0])

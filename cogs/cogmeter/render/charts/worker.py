@@ -32,6 +32,7 @@ NICENESS = 19  # the host bot comes first
 
 # The kinds of pictures besides a Chart: the class of their requests, and that of their painter, which gets the fonts.
 KINDS: Final[dict[str, tuple[str, str]]] = {
+    "costs": ("cogmeter.render.charts.cost_chart:CostChart", "cogmeter.render.charts.cost_painter:CostPainter"),
     "bars": ("cogmeter.render.charts.bar_chart:BarChart", "cogmeter.render.charts.bar_painter:BarPainter"),
     "state": ("cogmeter.render.charts.state:StateChart", "cogmeter.render.charts.state_painter:StatePainter"),
     "resources": (

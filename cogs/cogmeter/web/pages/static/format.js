@@ -56,11 +56,11 @@ export function bytes(number) {
   return `${Math.round(number)} B`;
 }
 
-/** Dollars: $18.40, $1,204, $0.0042. */
+/** Dollars: $18.40, $1,204, $0.0042, $0.000015. */
 export function dollars(number) {
   if (number === null || number === undefined) return NOTHING;
   if (number >= 1000) return `$${Math.round(number).toLocaleString("en")}`;
-  return `$${number.toFixed(number > 0 && number < 0.1 ? 4 : 2)}`;
+  return `$${number.toFixed(number > 0 && number < 0.0001 ? 6 : number > 0 && number < 0.1 ? 4 : 2)}`;
 }
 
 /** The formatter of each unit of a chart. */

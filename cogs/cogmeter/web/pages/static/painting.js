@@ -88,7 +88,18 @@ function axes(model) {
     values: (u, splits) => splits.map((value) => (value === null ? "" : format(value))),
     ...(isLog(model) && { splits: (u, _axis, least, most) => farApart(least, most), filter: (u, splits) => splits }),
   };
-  return [{ ...x, size: 28 }, { ...y, size: 62 }];
+  return [{ ...x, size: 28 }, { ...y, size: widthOf }];
+}
+
+const LEAST_WIDTH = 62; // of the labels of the vertical axis: charts above each other begin at the same place
+
+/** Return the width that the labels of an axis need, such as "$1,000,000". */
+function widthOf(u, labels, index, cycle) {
+  const axis = u.axes[index];
+  if (cycle > 1) return axis._size;
+  u.ctx.font = axis.font[0];
+  const widest = Math.max(0, ...(labels ?? []).map((label) => u.ctx.measureText(label ?? "").width / devicePixelRatio));
+  return Math.max(LEAST_WIDTH, Math.ceil(widest + axis.gap + 8));
 }
 
 /** Return the days whose labels fit, with the last one. */

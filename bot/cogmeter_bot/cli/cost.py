@@ -1,0 +1,142 @@
+"""``cogmeter cost``: tokens and money of language models, by command, reply, model, server, user or service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cogmeter_bot.cli.options import ReadingOptions, reading_options
+from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
+from cogmeter_bot.cli.text import one_line, range_title, share
+
+if TYPE_CHECKING:
+    from cogmeter.schemas.costs import Costs
+    from cogmeter_bot.cli.output import Block
+
+GROUPS: Final = ("command", "reply", "model", "guild", "user", "service")  # as query.costs, which help must not import
+BAR: Final = 30  # characters of the longest bar
+
+
+@click.command()
+@click.option("--by", type=click.Choice(GROUPS), default="command", show_default=True, help="What to group by.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Maximum number of groups.")
+@reading_options
+def cost(options: ReadingOptions, by: str, limit: int) -> None:
+    """Show tokens and money of language models.
+
+    Money is cost_usd of the operations, or their tokens with the prices of
+    PERFORMANCE_COST_PRICES and genai-prices. A server (guild) or user is shown by
+    a hash: the database has no names. --services accepts one service.
+
+    --check: operations have tokens without a known price.
+    """
+    time_range = options.time_range("30d")
+    service = _one_service(options)
+    answer = options.query(lambda source: source.costs(time_range, by, service, limit=limit))  # type: ignore[arg-type]  # click checks it
+    if options.as_json:
+        show_json(answer)
+    else:
+        show(_page(answer, f"Cost by {_title(by)} ({range_title(time_range.label)})"))
+    options.exit_unless(not answer.total.unpriced_operations)
+
+
+def _one_service(options: ReadingOptions) -> str | None:
+    if options.services is None or not options.services:
+        return None
+    if len(options.services) > 1:
+        raise click.UsageError("cost reads all services or one. Name one with --services.")
+    return options.services[0]
+
+
+def _title(by: str) -> str:
+    return "server" if by == "guild" else by
+
+
+def _page(answer: Costs, title: str) -> OutputPage:
+    from cogmeter.render.cost_text import NO_COSTS, money, rough_money
+
+    total, forecast = answer.total, answer.forecast
+    if not total.operations:
+        return OutputPage(title, [f"{NO_COSTS} Add them with cogmeter.usage(response), see docs/cost.md."])
+    expected = (
+        f"available after 3 whole days; {forecast.days} so far"
+        if forecast.expected_micro_usd is None
+        else f"about {rough_money(forecast.expected_micro_usd)} ({rough_money(forecast.least_micro_usd)} to"
+        f" {rough_money(forecast.most_micro_usd)}), based on the last {forecast.days} days"
+    )
+    blocks: list[Block] = [
+        LabelledValue("Total", f"{money(total.cost_micro_usd)} for {total.operations:,} operations"),
+        LabelledValue(
+            "Tokens", f"{total.tokens_in:,} input ({total.cached_tokens:,} cached), {total.tokens_out:,} output"
+        ),
+        LabelledValue(
+            "Today", f"{money(answer.today.cost_micro_usd)}, yesterday {money(answer.yesterday.cost_micro_usd)}"
+        ),
+        LabelledValue("This month", money(forecast.spent_micro_usd)),
+        LabelledValue("Month forecast", expected),
+        _groups(answer),
+    ]
+    if answer.groups_total > len(answer.groups):
+        blocks.append(f"and {answer.groups_total - len(answer.groups):,} more")
+    if len({step.at for step in answer.steps}) > 1:
+        blocks.append(
+            Listing("Money by hour (UTC)" if answer.step_seconds < 86_400 else "Money by day (UTC)", _bars(answer))
+        )
+    blocks += _missing(answer)
+    if answer.price_source:
+        blocks.append(LabelledValue("Prices", answer.price_source))
+    return OutputPage(title, blocks)
+
+
+def _groups(answer: Costs) -> Table:
+    from cogmeter.render.cost_text import group_text, money
+
+    columns = [
+        Column(_title(answer.by), flexible=True),
+        Column("money", right=True),
+        Column("share", right=True, hides=3),
+        Column("ops", right=True, hides=2),
+        Column("input", right=True, hides=1),
+        Column("output", right=True, hides=1),
+        Column("no price", right=True, style=BAD, hides=4),
+    ]
+    rows = [
+        (
+            one_line(group_text(answer.by, one.name)),
+            money(one.cost_micro_usd),
+            share(one.cost_micro_usd, answer.total.cost_micro_usd) if answer.total.cost_micro_usd else "",
+            f"{one.operations:,}",
+            f"{one.tokens_in:,}",
+            f"{one.tokens_out:,}",
+            f"{one.unpriced_operations:,}" if one.unpriced_operations else "",
+        )
+        for one in answer.groups
+    ]
+    return Table(columns, rows)
+
+
+def _bars(answer: Costs) -> list[str]:
+    """Return a bar for each step."""
+    from cogmeter.render.cost_text import money
+
+    totals: dict[str, int] = {}
+    for step in answer.steps:
+        name = f"{step.at:%d %b %H:%M}" if answer.step_seconds < 86_400 else f"{step.at:%d %b}"
+        totals[name] = totals.get(name, 0) + step.cost_micro_usd
+    most = max(totals.values()) or 1
+    width = max(len(money(amount)) for amount in totals.values())
+    return [
+        f"{name} {money(amount):>{width}} {'#' * round(BAR * amount / most)}".rstrip()
+        for name, amount in totals.items()
+    ]
+
+
+def _missing(answer: Costs) -> list[Block]:
+    if not answer.total.unpriced_operations:
+        return []
+    lines = [
+        f"{one_line(one.name) or '(no model named)'}: {one.unpriced_operations:,} operations" for one in answer.unpriced
+    ]
+    fix = answer.price_problem or "set PERFORMANCE_COST_PRICES, for example my-model=2.50/10"
+    return [Listing("Without a known price", [*lines, f"Next step: {fix}"])]

@@ -1,0 +1,72 @@
+"""The texts of costs that Discord, dashboard and terminal share: money, groups, and why money is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.query.costs import NONE_TITLES, TITLES
+from cogmeter.render import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cogmeter.query.costs import CostForecast, CostGrouping, CostReport
+    from cogmeter_storage.costs import CostSums
+
+NO_COSTS: Final = "No tokens and no costs were recorded in this period."
+MODELS: Final = 5  # unknown models that are named
+PEOPLE: Final = ("guild", "user")
+
+
+def money(micro_usd: int) -> str:
+    """Format money: ``$18.40``, ``$1,204``, ``$0.0042``, ``$0.000015``; ``$0.00`` only for nothing."""
+    if micro_usd >= 1_000_000_000:
+        return f"${micro_usd / 1e6:,.0f}"
+    digits = 2 if micro_usd >= 100_000 or not micro_usd else 4 if micro_usd >= 100 else 6
+    return f"${micro_usd / 1e6:.{digits}f}"
+
+
+def rough_money(micro_usd: int) -> str:
+    """Format an estimate of money: ``$265``."""
+    return money(micro_usd) if micro_usd < 10_000_000 else f"${micro_usd / 1e6:,.0f}"
+
+
+def title(by: CostGrouping) -> str:
+    """Return the title of a grouping: ``Cost by server``."""
+    return f"Cost by {TITLES[by]}"
+
+
+def group_text(by: CostGrouping, name: str, names: Mapping[str, str] | None = None) -> str:
+    """Return the text of a group. ``names`` are those of guilds or users by hash, resolved now."""
+    if by not in PEOPLE or name == NONE_TITLES[by]:
+        return name
+    return formatting.clean((names or {}).get(name, "")) or f"{TITLES[by]} {name}"
+
+
+def tokens_text(sums: CostSums) -> str:
+    """Return the tokens: ``1.2 M input (40% cached), 80 k output``."""
+    cached = f" ({formatting.percent(sums.cached_tokens / sums.tokens_in)} cached)" if sums.cached_tokens else ""
+    return f"{formatting.count(sums.tokens_in)} input{cached}, {formatting.count(sums.tokens_out)} output tokens"
+
+
+def forecast_text(forecast: CostForecast) -> str:
+    """Return the month's forecast with its range: ``about $265 ($200 to $300), based on the last 7 days``."""
+    if forecast.expected is None:
+        return f"available after 3 whole days; {forecast.days} so far"
+    ends = f"{rough_money(forecast.least)} to {rough_money(forecast.most)}"
+    return f"about {rough_money(forecast.expected)} ({ends}), based on the last {forecast.days} days"
+
+
+def missing_money(report: CostReport) -> str:
+    """Return why money is missing and the next step; an empty text if all operations have a price."""
+    if not report.total.unpriced:
+        return ""
+    count = formatting.counted(report.total.unpriced, "operation")
+    names = [formatting.cut(formatting.clean(name), 60) for name in report.unpriced if name]
+    listed = ", ".join(names[:MODELS]) + (f" and {len(names) - MODELS} more" if len(names) > MODELS else "")
+    if report.price_problem:
+        return f"Tokens of {count} are counted without money: {report.price_problem}, or set PERFORMANCE_COST_PRICES."
+    if not names:
+        return f"{count} with tokens name no model, so they have no price. Add model=... to their metadata."
+    example = f"PERFORMANCE_COST_PRICES={names[0]}=2.50/10"
+    return f"{count} have no price, because these models are unknown: {listed}. Set it, for example {example}."
