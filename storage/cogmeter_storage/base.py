@@ -188,8 +188,8 @@ class Store(Protocol):
         Operations and minutes are removed in whole hours, hours in whole days. Traces, samples, ended deliveries,
         attempts and ended mutes are kept as long as operations; resolved alerts (with everything that belongs to them),
         markers and the audit log as long as days; error groups as long as errors, after their last one; usage and
-        costs as UsageStore and CostStore say. These stay: operations that are not sealed, slots that are not folded yet (call fold() first),
-        alerts that are not resolved, and waiting deliveries.
+        costs as UsageStore and CostStore say. These stay: operations that are not sealed, slots that are not folded yet
+        (call fold() first), alerts that are not resolved, and waiting deliveries.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Reads model, tokens and the way it ended from responses of language models, by their shape: no client is imported.
 
-Objects of the providers' clients, parsed JSON, and streams of both. The shapes are those of the providers' API documents:
-OpenAI (chat completions, responses, embeddings) and the many that copy it, Anthropic, Gemini, Bedrock (converse), Ollama,
-Cohere, and LiteLLM, which also states the cost.
+Objects of the providers' clients, parsed JSON, and streams of both. The shapes are those of the providers' API
+documents: OpenAI (chat completions, responses, embeddings) and the many that copy it, Anthropic, Gemini, Bedrock
+(converse), Ollama, Cohere, and LiteLLM, which also states the cost.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class LlmUsage:
 def usage(response: T) -> T:
     """Add the model and the tokens of a response to the current operation (see ``annotate``), and return the response.
 
-    A stream is returned in a wrapper that passes on the same items, and counts when it ends, is closed or fails. Several
-    responses in one operation are added up. What is not the response of a language model is returned as it is. Never
-    raises.
+    A stream is returned in a wrapper that passes on the same items, and counts when it ends, is closed or fails.
+    Several responses in one operation are added up. What is not the response of a language model is returned as it is.
+    Never raises.
     """
     try:
         if _is_stream(response):
@@ -170,11 +170,11 @@ class UsageReader:
         if tokens is None:
             tokens = _get(part, "usageMetadata", "usage_metadata")
         if tokens is not None:
-            self._read_tokens(part, tokens)
+            self._read_tokens(tokens)
         elif _get(part, "prompt_eval_count") is not None or _get(part, "eval_count") is not None:  # Ollama
             self._set(tokens_in=_count(part, "prompt_eval_count"), tokens_out=_count(part, "eval_count"))
 
-    def _read_tokens(self, part: Any, tokens: Any) -> None:
+    def _read_tokens(self, tokens: Any) -> None:
         prompt = _count(tokens, "prompt_tokens")
         if prompt is not None or _count(tokens, "completion_tokens") is not None:
             self._read_openai(tokens, prompt)
@@ -207,7 +207,7 @@ class UsageReader:
         self._set(prompt, answered, _count(tokens, "cachedContentTokenCount", "cached_content_token_count"))
 
     def _read_input_output(self, tokens: Any) -> None:
-        """Read Anthropic's usage, whose input is without the cache, or that of OpenAI's responses, which includes it."""
+        """Read the usage of Anthropic, whose input is without the cache, or of OpenAI's responses, which includes it."""
         read, written = _count(tokens, "cache_read_input_tokens"), _count(tokens, "cache_creation_input_tokens")
         details = _get(tokens, "input_tokens_details")
         if details is not None:
@@ -299,7 +299,7 @@ def _items(value: Any) -> Sequence[Any]:
 
 def _is_stream(response: Any) -> bool:
     """Return whether this is an iterator of parts, or an object of a client that iterates over them."""
-    if isinstance(response, Mapping | str | bytes | list | tuple) or isinstance(response, type):
+    if isinstance(response, Mapping | str | bytes | list | tuple | type):
         return False
     kind = type(response)
     if hasattr(kind, "__anext__") or hasattr(kind, "__next__"):

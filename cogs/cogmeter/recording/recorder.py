@@ -315,7 +315,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 def _with_payer(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the metadata of an operation outside of interactions, with who causes its costs: the reply it is part of."""
+    """Return the metadata of an operation outside of interactions, with its reply and who causes its costs."""
     running = started_in()
     return {**(running.payer() if running is not None else {}), **(metadata or {})}
 

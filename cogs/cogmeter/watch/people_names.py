@@ -1,4 +1,4 @@
-"""The names of guilds and users by their hashes, for display. Names are read from discord.py's cache and never stored."""
+"""The names of guilds and users by their hashes, for display: read from discord.py's cache, and never stored."""
 
 from __future__ import annotations
 

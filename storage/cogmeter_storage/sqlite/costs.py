@@ -35,7 +35,7 @@ _SET_VALUE: Final = "INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)"
 _UNFOLDED: Final = (
     "WITH RECURSIVE step (at) AS (SELECT min(start_us) FROM cost WHERE start_us < ?1 UNION ALL"
     " SELECT (SELECT min(start_us) FROM cost WHERE start_us > at AND start_us < ?1) FROM step WHERE at IS NOT NULL)"
-    f" SELECT at FROM step WHERE at % {DAY_US}"
+    f" SELECT at FROM step WHERE at % {DAY_US}"  # noqa: S608 - names of our columns
     f" AND EXISTS (SELECT 1 FROM cost WHERE start_us = at AND {sound_rows('cost')}) LIMIT 1"
 )
 
@@ -67,7 +67,7 @@ class SqliteCostStore:
     ) -> list[CostGroup]:
         """Return sums by group and step."""
         named = None if services is None else tuple(services)
-        return await self._reading.run(_grouped, since_us, until_us, tuple(by), step_us, named)
+        return await self._reading.run(_grouped, (since_us, until_us, step_us), tuple(by), named)
 
     async def first_us(self) -> int | None:
         """Return the start of the first costs."""
@@ -86,12 +86,11 @@ def _add(raw: sqlite3.Connection, rows: Sequence[tuple[object, ...]], key: str, 
 
 def _grouped(
     raw: sqlite3.Connection,
-    since_us: int,
-    until_us: int,
+    steps: tuple[int, int, int | None],
     by: tuple[CostField, ...],
-    step_us: int | None,
     services: tuple[str, ...] | None,
 ) -> list[CostGroup]:
+    since_us, until_us, step_us = steps
     step = "?1" if step_us is None else f"start_us / {step_us:d} * {step_us:d}"
     chosen = ", ".join((step, *(name for name in COST_FIELDS if name in by)))
     order = [name for name in COST_FIELDS if name in by]
@@ -133,7 +132,9 @@ def forget_user(raw: sqlite3.Connection, user: str) -> int:
 async def fold_all(writer: Writer, now_us: int) -> None:
     """Fold the hours of each whole day that is old enough into one row per group, a transaction for each day."""
     until_us = floor_us(now_us, DAY_US) - HOURLY_US
-    while await writer.run(_fold_day, until_us):
+    left = True
+    while left:
+        left = await writer.run(_fold_day, until_us)
         await asyncio.sleep(_PAUSE_S)
 
 

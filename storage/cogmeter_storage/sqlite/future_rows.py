@@ -93,8 +93,9 @@ def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
     mute = "SELECT EXISTS (SELECT 1 FROM mute WHERE since_us BETWEEN ? AND ?)"
     error = "SELECT EXISTS (SELECT 1 FROM error_group WHERE last_us BETWEEN ? AND ?)"
     hours = [
-        f"SELECT EXISTS (SELECT 1 FROM {table} WHERE start_us BETWEEN ? AND ?)" for table in ("usage_count", "cost")
-    ]  # noqa: S608 - names of our tables
+        f"SELECT EXISTS (SELECT 1 FROM {table} WHERE start_us BETWEEN ? AND ?)"  # noqa: S608 - names of our tables
+        for table in ("usage_count", "cost")
+    ]
     others = [f"SELECT EXISTS (SELECT 1 FROM {table} WHERE at_us BETWEEN ? AND ?)" for table in _TABLES_AT_US]  # noqa: S608 - names of our tables
     return any(
         raw.execute(query, (ahead_us, LAST_US)).fetchone()[0] for query in (sample, mute, error, *hours, *others)
@@ -119,7 +120,7 @@ def _move_slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: i
 
 
 def _move_usage(raw: sqlite3.Connection, step: int, now_us: int) -> None:
-    """Move the usage and costs of hours in the future, and the present day's slot, which is folded again from its hours."""
+    """Move usage and costs of hours in the future, and the present day's slot, which is folded again from its hours."""
     for table in ("usage_slot", "usage_part", "usage_count", "cost"):
         _move(raw, step, table, "start_us > ?", (now_us,), now_us=now_us, time_column="start_us")
     today_us = now_us // DAY_US * DAY_US

@@ -5,11 +5,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cogmeter.alerts.measurement.spending import Spent
 from cogmeter.diagnostics.digest import cost_of, digest_period
 from cogmeter.query.records import Range
 from cogmeter.settings import Settings
 from cogmeter.times import us_of, utc
+from cogmeter_storage import open_store
+from cogmeter_storage.costs import CostKey, CostSums
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 
@@ -65,16 +66,22 @@ def test_over_a_year_each_day_is_due_once_and_the_periods_follow_each_other(zone
     assert (days[-1] - days[0]).days == len(days) - 1
 
 
-def test_costs_are_of_the_whole_days_that_ended_in_the_period():
+async def test_costs_are_of_the_whole_days_that_ended_in_the_period(tmp_path):
     today = us("2026-11-29T00:00") // DAY_US
-    days = {number: {("chat", "gpt"): Spent(1, 0, 0, float(today - number))} for number in range(today - 20, today + 1)}
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
     now_us = today * DAY_US + 9 * HOUR_US
-    one = cost_of(days, Range(now_us - DAY_US, now_us, ""))
+    assert await cost_of(store, Range(now_us - DAY_US, now_us, "")) is None
+    days = {
+        CostKey(number * DAY_US, "chat", model="gpt"): CostSums(1, micro_usd=(today - number) * 1_000_000)
+        for number in range(today - 20, today + 1)
+    }
+    await store.costs.add(days, key="costs", state=b"{}")
+    one = await cost_of(store, Range(now_us - DAY_US, now_us, ""))
     assert (one.dollars, one.before) == (1.0, 2.0)
     assert one.days == (date(2026, 11, 28), date(2026, 11, 28))
-    weekly = cost_of(days, Range(now_us - 7 * DAY_US, now_us, ""))
+    weekly = await cost_of(store, Range(now_us - 7 * DAY_US, now_us, ""))
     assert (weekly.dollars, weekly.before) == (sum(range(1, 8)), sum(range(8, 15)))
     assert weekly.days == (date(2026, 11, 22), date(2026, 11, 28))
-    whole = cost_of(days, Range((today - 7) * DAY_US, today * DAY_US, ""))
+    whole = await cost_of(store, Range((today - 7) * DAY_US, today * DAY_US, ""))
     assert whole == weekly
-    assert cost_of({}, Range(now_us - DAY_US, now_us, "")) is None
+    await store.close()

@@ -158,7 +158,8 @@ def cost_entries(
     for place, extra in enumerate(atoms[4::FIELDS]):
         if extra is not None and extra[1]:
             at = place * FIELDS
-            yield from entries_of(*names[atoms[at]], (atoms[at + 1] + offset_ns) // 1000, extra[1], key)
+            service, operation = names[atoms[at]]
+            yield from entries_of(service, operation, (atoms[at + 1] + offset_ns) // 1000, extra[1], key)
 
 
 def entries_of(service: str, operation: str, end_us: int, metadata: Any, key: bytes | None) -> Iterator[CostEntry]:

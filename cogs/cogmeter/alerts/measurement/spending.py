@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cogmeter_storage.base import Store
+    from cogmeter_storage.costs import CostField
     from cogmeter_storage.model import OperationRecord
 
 MOST_A_DAY: Final = 100  # models of one day, and 500 callers; further ones share a line
@@ -38,6 +39,7 @@ MOST_ROWS: Final = 500_000  # stored operations that are read at a start at most
 ROWS: Final = 500  # stored operations that are read at once
 PAUSE_S: Final = 0.005  # pause between two reads
 FAR_US: Final = 2**62
+PEOPLE: Final[tuple[CostField, ...]] = ("guild", "user")
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -94,6 +96,11 @@ class Spending:
             self.budgets.add(entry.end_us, entry.guild, entry.user, entry.micro_usd or 0)
         self._until_us = until_us
         return entries
+
+    def add(self, service: str, end_us: int, metadata: Mapping[str, Any]) -> None:
+        """Count one operation whose metadata has its money."""
+        for entry in entries_of(service, "", end_us, metadata, self.budgets.key):
+            self._add(entry)
 
     def shift(self, step_us: int) -> None:
         """Follow a step of the clock; counted hours stay, unless they are in the future."""
@@ -165,8 +172,8 @@ class Spending:
         today_us = now_us // DAY_US * DAY_US
         spent = [
             (kind, group.names[0], group.sums.micro_usd)
-            for kind in ("guild", "user")
-            for group in await store.costs.grouped(today_us, today_us + DAY_US, by=[kind])  # type: ignore[list-item]
+            for kind in PEOPLE
+            for group in await store.costs.grouped(today_us, today_us + DAY_US, by=[kind])
         ]
         self.budgets.restore(spent)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogmeter.alerts.measurement.costs import CostTotals
+from cogmeter.alerts.measurement.costs import CostTotals, entries_of
 from cogmeter.alerts.measurement.gauges import CONNECTED, DISCONNECTS, MEMORY, MEMORY_LIMIT, GaugeHistory
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules.suppression import Suppression
@@ -47,7 +47,7 @@ def test_rapid_growth_is_measured_over_a_minute_or_four_samples(every_s):
 @steps_us
 def test_a_step_of_the_clock_keeps_what_was_spent_within_the_day(step_us):
     costs = CostTotals()
-    costs.count([0, 0, 0, 0, (None, {"cost_usd": 1.5})], [("model", "ask")], NOW_US)
+    costs.count(entries_of("model", "ask", NOW_US, {"cost_usd": 1.5}, None), NOW_US)
     costs.shift(step_us)
     costs.move(NOW_US + step_us + 23 * 60 * MINUTE_US)
     assert costs.day() == {"model": 1.5}

@@ -190,7 +190,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/costs",
         read_costs,
-        "Get tokens and money by command, reply, model, guild, user or service, and the forecast (default: last 7 days)",
+        "Get tokens and money by command, reply, model, guild, user or service, with a forecast (default: 7 days)",
         tag="costs",
         query=CostsParams,
         response=Costs,
