@@ -17,10 +17,10 @@ from cogmeter.render.charts.painter import (
     TimeFormatter,
     TimeLocator,
     chart_style,
-    encode_png,
     no_warnings,
     set_scale,
 )
+from cogmeter.render.charts.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

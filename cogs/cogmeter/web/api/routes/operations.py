@@ -25,6 +25,7 @@ from cogmeter.schemas.operations import (
     slowest,
     traces,
 )
+from cogmeter.schemas.slow import SlowAnswer, slow_answer
 from cogmeter.schemas.times import Since
 from cogmeter.times import iso, utc
 from cogmeter.web.api.params import (
