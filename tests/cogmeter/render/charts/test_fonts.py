@@ -71,7 +71,7 @@ def no_fonts():
 @pytest.fixture
 def shouting(monkeypatch):
     """Matplotlib's warnings of glyphs that no font has are errors."""
-    monkeypatch.setattr(painter, "_no_warnings", contextlib.nullcontext)
+    monkeypatch.setattr(painter, "no_warnings", contextlib.nullcontext)
     with warnings.catch_warnings(action="error"):
         yield
 
