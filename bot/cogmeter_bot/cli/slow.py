@@ -120,11 +120,10 @@ def _sentences(run: SlowRunAnswer) -> list[str]:
     """Return the cause and the advice of each pattern; without any, what is known."""
     from cogmeter.render.slow_text import cause, unexplained
 
-    found = [
-        f"{cause(one.pattern, one_line(one.what), one.time * 1000, one.calls, one.usual_time and one.usual_time * 1000)}"
-        f" {one.advice}"
-        for one in run.patterns
-    ]
+    found = []
+    for one in run.patterns:
+        usual_us = None if one.usual_time is None else one.usual_time * 1000
+        found.append(f"{cause(one.pattern, one_line(one.what), one.time * 1000, one.calls, usual_us)} {one.advice}")
     parts = {key: milliseconds * 1000 for key, milliseconds in run.parts.items()}
     return found or [unexplained(parts, run.not_broken_down * 1000, traced=run.traced)]
 

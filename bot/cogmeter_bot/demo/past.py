@@ -116,25 +116,72 @@ class SpanTemplate(NamedTuple):
     length: float
 
 
-# The commands that are sometimes slow.
+_CALLBACK: Final = ("discord.rest", "POST /interactions/{interaction_id}/{interaction_token}/callback")
+_EDIT: Final = ("discord.rest", "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/@original")
+_SEND: Final = ("discord.rest", "POST /channels/{channel_id}/messages")
+_MODEL: Final = ("http.api.openai.com", "POST")
+
+# The commands that are sometimes slow, each for a reason of its own: a slow model, requests one after the other, a
+# rate limit, a blocked loop, a query for each row, a late first response.
 TRACE_TEMPLATES: Final = (
     (
         "ask",
         (
-            SpanTemplate(0, "core-intelligence", "process", 0.04, 0.93),
-            SpanTemplate(1, "sentiment-analysis", "analyze", 0.05, 0.12),
-            SpanTemplate(1, "context-memory", "retrieve", 0.18, 0.06),
-            SpanTemplate(1, "knowledge-graph", "query", 0.25, 0.22),
-            SpanTemplate(1, "core-intelligence", "route", 0.48, 0.02),
-            SpanTemplate(0, "context-memory", "store", 0.97, 0.02),
+            SpanTemplate(0, *_CALLBACK, 0.02, 0.05),
+            SpanTemplate(0, "core-intelligence", "process", 0.08, 0.86),
+            SpanTemplate(2, "context-memory", "retrieve", 0.09, 0.05),
+            SpanTemplate(3, "db.postgresql", "SELECT messages", 0.1, 0.03),
+            SpanTemplate(2, "sentiment-analysis", "analyze", 0.15, 0.08),
+            SpanTemplate(2, *_MODEL, 0.25, 0.66),
+            SpanTemplate(0, *_EDIT, 0.95, 0.04),
+        ),
+    ),
+    (
+        "ask",
+        (
+            SpanTemplate(0, *_CALLBACK, 0.02, 0.06),
+            SpanTemplate(0, *_MODEL, 0.1, 0.3),
+            SpanTemplate(0, "discord.rate_limits", _SEND[1], 0.42, 0.48),
+            SpanTemplate(0, *_SEND, 0.9, 0.08),
         ),
     ),
     (
         "look",
         (
-            SpanTemplate(0, "web-crawling", "fetch", 0.03, 0.35),
-            SpanTemplate(0, "multimodal-processing", "thumbnail", 0.39, 0.14),
-            SpanTemplate(0, "multimodal-processing", "describe", 0.54, 0.43),
+            SpanTemplate(0, *_CALLBACK, 0.01, 0.04),
+            SpanTemplate(0, "multimodal-processing", "thumbnail", 0.06, 0.52),
+            SpanTemplate(2, "discord.stalls", "services/images.py:41 thumbnail", 0.08, 0.48),
+            SpanTemplate(0, "multimodal-processing", "describe", 0.59, 0.35),
+            SpanTemplate(4, *_MODEL, 0.6, 0.32),
+            SpanTemplate(0, *_EDIT, 0.95, 0.04),
+        ),
+    ),
+    (
+        "connect",
+        (
+            SpanTemplate(0, *_CALLBACK, 0.02, 0.05),
+            SpanTemplate(0, "web-crawling", "fetch", 0.08, 0.83),
+            *(
+                SpanTemplate(2, f"http.{host}", "GET", 0.09 + 0.2 * number, 0.195)
+                for number, host in enumerate(("en.wikipedia.org", "api.github.com", "www.wikidata.org", "example.org"))
+            ),
+            SpanTemplate(0, *_EDIT, 0.93, 0.05),
+        ),
+    ),
+    (
+        "remember",
+        (
+            SpanTemplate(0, *_CALLBACK, 0.02, 0.05),
+            SpanTemplate(0, "context-memory", "store", 0.08, 0.85),
+            *(SpanTemplate(2, "db.postgresql", "SELECT users", 0.09 + 0.04 * number, 0.035) for number in range(20)),
+            SpanTemplate(0, *_EDIT, 0.94, 0.05),
+        ),
+    ),
+    (
+        "relate",
+        (
+            SpanTemplate(0, "knowledge-graph", "query", 0.01, 0.9),
+            SpanTemplate(0, *_CALLBACK, 0.92, 0.06),
         ),
     ),
 )
@@ -155,6 +202,7 @@ def _trace(rng: Generator, at_us: int) -> TraceRecord:
     failed = rng.random() < 0.15
     outcome = Outcome.UPSTREAM if failed else Outcome.OK
     error = "TimeoutError: the model did not answer within 30 s" if failed else None
+    slowest = max(range(len(templates)), key=lambda place: (templates[place].parent > 0, templates[place].length))
     spans = tuple(
         SpanRecord(
             id=number,
@@ -163,7 +211,7 @@ def _trace(rng: Generator, at_us: int) -> TraceRecord:
             operation=template.operation,
             start_us=int(template.start * duration_us),
             duration_us=int(template.length * duration_us),
-            outcome=outcome if number == 1 else Outcome.OK,
+            outcome=outcome if number == slowest + 1 else Outcome.OK,
         )
         for number, template in enumerate(templates, start=1)
     )

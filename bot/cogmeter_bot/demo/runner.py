@@ -47,6 +47,7 @@ the charts and the alerts are real.
 Type `/`, choose a command and press Send:
 - `/perf summary`: the state of all services
 - `/perf stats`: one service, with its slowest operations and latest errors
+- `/perf slow`: the slowest commands, why they are slow, and what to do
 - `/perf errors`, `/perf running`: errors with file and line, and what runs now
 - `/perf alerts`, `/perf thresholds view`, `/perf report`: past alerts, their thresholds, and a review of both
 - `/mood`, `/remember`, `/ask`, `/relate`, `/connect`, `/look`: commands of the bot, recorded as in any bot

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from cogmeter.query.slow_patterns import PATTERNS, TracedRun, matches
 from cogmeter.settings import Settings
 from cogmeter.watch.event_loop.lag import Lag
 from cogmeter.watch.rest.budget import Budget
@@ -111,6 +112,13 @@ async def test_slow_commands_of_the_past_are_consistent(store):
         assert max(ends) <= trace.duration_us
         assert ends == sorted(ends)
         assert {span.parent for span in trace.spans} <= {0, *(span.id for span in trace.spans)}
+
+
+async def test_the_slow_commands_of_the_past_show_the_known_patterns(store):
+    await store_traces(store, until_us=UNTIL_US, days=7, seed=1)
+    found = await store.traces("discord.commands", None, UNTIL_US - 7 * DAY_US, limit=1_000)
+    shown = {match.pattern.key for trace in found for match in matches(TracedRun(trace, trace.spans))}
+    assert shown == set(PATTERNS) - {"cold_start"}
 
 
 async def test_the_chores_run_without_anybody_moving_a_clock_and_end_with_their_cog(monkeypatch):

@@ -15,7 +15,7 @@ from cogmeter.render.palette import PARTS
 from cogmeter.render.slow_text import NO_TRACED_RUNS, part_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
     from cogmeter_storage.model import SpanRecord
@@ -129,7 +129,7 @@ def profile_chart(report: SlowReport) -> BarChart:
     return BarChart(title, f"{label}, {runs}", rows, whole_us, key=_shares(profile))
 
 
-def depths_of(spans: Sequence[SpanRecord]) -> dict[int, int]:
+def depths_of(spans: Collection[SpanRecord]) -> dict[int, int]:
     """Return the depth of each span by its id; 0 if its parent is not stored."""
     parents = {span.id: span.parent for span in spans}
     depths: dict[int, int] = {}
