@@ -14,12 +14,20 @@ import random
 import statistics
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from timing import parser, sized
 
 from cogmeter.query.records import Range, Timeline
+from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
+from cogmeter.query.time_parts import TimePart, time_share
+from cogmeter.render.charts.bar_chart import BarChart, profile_chart, waterfall_chart
 from cogmeter.render.charts.chart import Chart
 from cogmeter.render.charts.worker_client import ChartWorker
+from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GOAL_RATIO = 0.6
 GOAL_LAG_MS = 2.0
@@ -92,25 +100,74 @@ def plain(chart: Chart) -> bytes:
     return target.getvalue()
 
 
-def drawing(rounds: int) -> float:
+def slow_run() -> BarChart:
+    """Return the waterfall of a run with more parts than are shown."""
+    spans = [
+        SpanRecord(number, number // 4, service, "GET /guilds/{guild_id}", number * 90_000, 350_000, Outcome.OK)
+        for number, service in enumerate(["discord.rest", "http.api.example.com", "db.postgresql", "own"] * 9, start=1)
+    ]
+    trace = TraceRecord(1_755_454_020_000_000, "discord.commands", "ask", 4_200_000, Outcome.OK, None, 0, tuple(spans))
+    run = SlowRun(trace, trace.spans, True, time_share(trace.duration_us, spans), 215_000, ())
+    return waterfall_chart(run, "UTC")
+
+
+def time_profile() -> BarChart:
+    """Return where the time of a command goes."""
+    p50, p95 = (
+        dict(zip(TimePart, values, strict=True))
+        for values in ((3e5, 2e5, 6e5, 1e5, 1e4, 1e4), (5e5, 3e5, 2.6e6, 2e5, 4e5, 3e5))
+    )
+    profile = TimeProfile(212, 14_312, False, p95, p50, p95, p50, p95)
+    return profile_chart(SlowReport(Range(0, 1, "last 24 hours"), "discord.commands", "ask", (), profile))
+
+
+def plain_bars(chart: BarChart) -> bytes:
+    """Draw the same bars as a bot author would: a new figure, barh, a legend, tight layout, savefig."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(16, 9), dpi=100, facecolor="#2b2d31")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for number, row in enumerate(chart.rows):
+        lengths, lefts = ([one.length_us / 1e6 for one in row.segments], [one.start_us / 1e6 for one in row.segments])
+        axes.barh([number] * len(lefts), lengths, left=lefts, color=[one.colour for one in row.segments])
+        axes.text(sum((lefts[-1], lengths[-1])), number, row.value)
+    if chart.mark_us is not None:
+        axes.axvline(chart.mark_us / 1e6, linestyle=":", label="first output")
+    axes.set_yticks(range(len(chart.rows)), [row.name for row in chart.rows])
+    axes.invert_yaxis()
+    axes.set_title(f"{chart.title} ({chart.range_text})")
+    axes.set_xlabel("seconds")
+    axes.grid(visible=True, axis="x")
+    axes.set_facecolor("#2b2d31")
+    axes.legend(handles=[Patch(color=colour, label=text) for text, colour in chart.key])
+    figure.tight_layout()
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
+def drawing(rounds: int, chart: Any, peer: Callable[[Any], bytes], name: str) -> float:
     """Print the ratio of our drawing time to the plain figure's, and return its median."""
     from cogmeter.render.charts.painter import Painter
 
-    chart, ours = day(), Painter().draw
-    sizes = {draw: len(draw(chart)) for draw in (plain, ours)}  # both are warm from here on
-    times: dict[object, list[float]] = {plain: [], ours: []}
+    ours = Painter().draw
+    sizes = {draw: len(draw(chart)) for draw in (peer, ours)}  # both are warm from here on
+    times: dict[object, list[float]] = {peer: [], ours: []}
     for _ in range(rounds):
-        for draw in random.sample([plain, ours], 2):
+        for draw in random.sample([peer, ours], 2):
             start = time.perf_counter()
             draw(chart)
             times[draw].append(time.perf_counter() - start)
-    ratios = sorted(mine / theirs for mine, theirs in zip(times[ours], times[plain], strict=True))
-    for draw, name in ((plain, "plain new figure, tight layout"), (ours, "cogmeter")):
+    ratios = sorted(mine / theirs for mine, theirs in zip(times[ours], times[peer], strict=True))
+    for draw, title in ((peer, f"{name}: plain figure"), (ours, f"{name}: cogmeter")):
         best, middle = min(times[draw]) * 1e3, statistics.median(times[draw]) * 1e3
-        print(f"{name:32} {best:6.0f} ms best {middle:6.0f} ms median {sizes[draw] / 1000:6.0f} kB")
+        print(f"{title:32} {best:6.0f} ms best {middle:6.0f} ms median {sizes[draw] / 1000:6.0f} kB")
     middle = statistics.median(ratios)
     low, high = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
-    print(f"{'ratio':32} {middle:6.2f} median ({low:.2f} to {high:.2f}), goal <= {GOAL_RATIO}")
+    print(f"{f'{name}: ratio':32} {middle:6.2f} median ({low:.2f} to {high:.2f}), goal <= {GOAL_RATIO}")
     return middle
 
 
@@ -171,7 +228,12 @@ def p99(values: list[float]) -> float:
 def main() -> None:
     options = parser(__doc__).parse_args()
     asyncio.run(lag(rounds=sized(options, 6, 2, 1), seconds=sized(options, 4.0, 1.5, 0.3)))
-    drawing(rounds=sized(options, 31, 9, 1))
+    for name, chart, peer in (
+        ("timeline", day(), plain),
+        ("waterfall", slow_run(), plain_bars),
+        ("time profile", time_profile(), plain_bars),
+    ):
+        drawing(sized(options, 31, 9, 1), chart, peer, name)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ A chart passes through these modules:
 - ``worker_client`` sends it as JSON to ``worker``, the process that ``worker_process`` starts.
 - ``painter`` draws it. One figure with two axes serves every picture; ``cogmeter.mplstyle`` has colours and sizes.
 - ``plots`` has a function for each element: lines, bars, thresholds, breaches, markers.
+- ``bar_chart`` makes a ``BarChart`` of a slow run or of a command's time; ``bar_painter`` draws it into a figure of its
+  own, whose horizontal axis begins at the start of the run.
 - ``ticks`` computes limits and ticks without matplotlib, so that the terminal can use them.
 
 How to add a chart:
