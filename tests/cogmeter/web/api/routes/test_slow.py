@@ -27,7 +27,7 @@ async def test_each_command_is_listed_with_its_parts_and_what_to_do(served):
     async with served() as web:
         await ran(web, "ask", 4_000_000, HOST)
         await ran(web, "look", 2_100_000)
-        body = (await web.get(PATH)).json
+        body = (await web.get(PATH)).json()
     ask, look = body["runs"]
     assert (ask["name"], ask["duration"], ask["traced"], ask["runs"]) == ("/ask", 4_000, True, 1)
     assert ask["parts"] == {"own_code": 1_000, "rest": 0, "hosts": 3_000, "database": 0, "rate_limit": 0, "blocked": 0}
@@ -48,7 +48,7 @@ async def test_each_command_is_listed_with_its_parts_and_what_to_do(served):
 async def test_one_command_has_where_its_time_goes_as_the_query_says(served):
     async with served() as web:
         await ran(web, "ask", 4_000_000, HOST)
-        body = (await web.get(f"{PATH}?service=/ask")).json
+        body = (await web.get(f"{PATH}?service=/ask")).json()
         report = await slow_runs(web.monitor.query, Period.DAY, "/ask")
     assert [run["duration"] for run in body["runs"]] == [run.trace.duration_us / 1000 for run in report.runs]
     goes = body["where_the_time_goes"]
