@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.recording.service_names import BY_OPERATION
-from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, main_operation
+from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, SLOW_RELEASE, main_operation
 from cogmeter_bot.demo.profiles import NEAR_MISS_MS, PROFILES, Failure, Profile, activity
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
@@ -144,6 +144,7 @@ def _incident_effect(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDAr
             inside = (hours >= incident.start) & (hours < incident.end)
             slowdown[inside] *= incident.slowdown
             failure_rate[inside] += incident.failure_rate
+    slowdown[hours >= SLOW_RELEASE.start] *= SLOW_RELEASE.factor(profile)
     return slowdown, failure_rate
 
 

@@ -34,6 +34,22 @@ class Incident:
         return profile.service == self.service
 
 
+@dataclass(frozen=True, slots=True)
+class SlowRelease:
+    """A deploy since which one operation takes longer; ``/perf compare`` finds it."""
+
+    start: float  # hours before now (negative)
+    service: str
+    operation: str
+    slowdown: float
+
+    def factor(self, profile: Profile) -> float:
+        """Return how many times as long an operation takes since then."""
+        return self.slowdown if (profile.service, profile.operation) == (self.service, self.operation) else 1.0
+
+
+SLOW_RELEASE: Final = SlowRelease(-9.4, "discord.commands", "mood", 1.45)
+
 # In hours before now.
 PAST: Final = (
     Incident("multimodal-processing", -113.0, -112.75, slowdown=6.0),

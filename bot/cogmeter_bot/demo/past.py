@@ -16,6 +16,7 @@ from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import duration, percent
 from cogmeter.alerts.thresholds.learning import Calibrator
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter_bot.demo.incidents import SLOW_RELEASE
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
 
@@ -33,7 +34,11 @@ OWNER: Final = "owner"
 TRACES_PER_DAY: Final = 12.0
 TRACE_DURATION_US: Final = (1_150_000, 4_200_000)
 COMMANDS: Final = "discord.commands"
-DEPLOYS: Final = ((-113.1, "deployed 1.2"), (-55.1, "deployed 1.3"), (-9.4, "deployed 1.4"))  # hours before now
+DEPLOYS: Final = (
+    (-113.1, "deployed 1.2"),
+    (-55.1, "deployed 1.3"),
+    (SLOW_RELEASE.start, "deployed 1.4"),
+)  # hours before now
 
 
 async def past_alerts(store: Store, settings: Settings, *, until_us: int) -> list[Alert]:

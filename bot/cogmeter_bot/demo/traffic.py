@@ -14,7 +14,7 @@ import cogmeter
 from cogmeter.recording.error_batches import merge
 from cogmeter.recording.service_names import BY_OPERATION
 from cogmeter_bot.demo.errors import live_error, live_logged_error
-from cogmeter_bot.demo.incidents import RETRIES_PER_S, Incident, live_incidents, main_operation
+from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES
@@ -78,7 +78,7 @@ class Traffic:
         active = incident if incident is not None and incident.affects(profile) else None
         # A low rate without an incident: in a short window, two failures of twenty would raise an alert.
         failure_rate = active.failure_rate if active else profile.failure_rate / 4
-        slowdown = active.slowdown if active else 1.0
+        slowdown = (active.slowdown if active else 1.0) * SLOW_RELEASE.factor(profile)
         duration_ms = profile.median_ms * slowdown * float(self._rng.lognormal(0.0, profile.spread))
         duration_ms = min(duration_ms, profile.max_ms)
         details: dict[str, Any] = {}

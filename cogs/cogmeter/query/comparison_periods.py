@@ -27,6 +27,7 @@ CHANGES: Final = (VERSION, MARK)  # kinds of markers that begin and end a period
 OFFERED: Final = (VERSION, MARK, EXTENSION, START)  # kinds that can be chosen, the most useful first
 BY_ID: Final = "marker:"  # before the id of a marker
 READ: Final = 1_000  # newest markers that are searched
+SETTLED_US: Final = 30 * MINUTE_US  # after a change, before it is the one that is compared unless another is named
 SHORTEST_US: Final = 5 * MINUTE_US
 EXAMPLES: Final = "24h, 2025-08-16..2025-08-17, or the name of a marker"
 
@@ -51,8 +52,8 @@ class ComparisonPeriods:
 async def comparison_periods(query: Query, before: str | None, after: str | None) -> ComparisonPeriods:
     """Return the periods that two texts mean.
 
-    Without both, they are before and after the last version or deploy; if there is none, the last 24 hours and the 7
-    days before. A single period is compared with the 7 days before it.
+    Without both, they are before and after the last version or deploy that is half an hour old; if there is none, the
+    last 24 hours and the 7 days before. A single period is compared with the 7 days before it.
 
     Raises:
         UnknownPeriodError: a text is no period, or the first period is not before the second.
@@ -62,8 +63,9 @@ async def comparison_periods(query: Query, before: str | None, after: str | None
     first = await _parsed("before", before, markers, now_us)
     second = await _parsed("after", after, markers, now_us)
     if first is None and second is None:
-        latest = next((marker for marker in reversed(markers) if marker.kind in CHANGES), None)
-        second = latest if latest is not None else DAY_US
+        changes = [marker for marker in markers if marker.kind in CHANGES]
+        settled = [marker for marker in changes if marker.at_us <= now_us - SETTLED_US]
+        second = next(reversed(settled or changes), DAY_US)
     chosen = [one for one in (first, second) if one is not None]
     if len(chosen) == 1 and isinstance(chosen[0], Marker):
         return around(chosen[0], markers, now_us)

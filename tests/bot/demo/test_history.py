@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from cogmeter.alerts.review.what_if import Replayer
+from cogmeter.query.comparison import compare
+from cogmeter.query.query import Query
 from cogmeter.recording.service_names import COMMANDS
 from cogmeter.settings import Settings
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
-from cogmeter_bot.demo.incidents import PAST
-from cogmeter_bot.demo.past import past_alerts
+from cogmeter_bot.demo.incidents import PAST, SLOW_RELEASE
+from cogmeter_bot.demo.past import past_alerts, store_alerts
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
@@ -126,3 +128,17 @@ async def test_the_stored_history_knows_who_used_the_commands(week, tmp_path):
         contexts = await store.usage.counts(0, UNTIL_US, ["context"])
     assert (people.users, people.guilds) == (USERS, GUILDS)
     assert sum(contexts.values()) == int(runs.counts.sum())
+
+
+async def test_a_comparison_finds_the_command_that_the_last_deploy_made_slower(week, tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    try:
+        await store_history(store, week, until_us=UNTIL_US)
+        await store_alerts(store, [], until_us=UNTIL_US, days=7)
+        query = Query(store, clock=lambda: UNTIL_US)
+        mood, remember = await compare(query, "/mood"), await compare(query, "/remember")
+    finally:
+        await store.close()
+    assert (mood.marker.name, mood.latency.verdict) == ("deployed 1.4", "worse")
+    assert mood.latency.ratio == pytest.approx(SLOW_RELEASE.slowdown - 1, abs=0.15)
+    assert remember.latency.verdict == "unchanged"

@@ -2,27 +2,15 @@
 
 import re
 
-import numpy as np
 import pytest
+from deployed_bot import deploy
 
 from cogmeter.query.query import now_us
-from cogmeter_storage.model import DAY_US, MINUTE_US, Marker
+from cogmeter_storage.model import MINUTE_US
 
 
-async def deployed(monitor, *, slower=1.0, failing=0.0, name="ask", marker="version 1.4", age_us=DAY_US):
-    """Store a day before and a day after a version, the second of which is slower or fails."""
-    store, now, rng = monitor.store, now_us() // MINUTE_US * MINUTE_US, np.random.default_rng(1)
-    (series,) = await store.series_ids([("discord.commands", name)])
-    ends = np.sort(rng.integers(now - 2 * DAY_US, now, 900))
-    later = ends > now - age_us
-    durations = 2e5 * rng.lognormal(0, 0.3, ends.size) * np.where(later, slower, 1.0)
-    failed = later & (rng.random(ends.size) < failing)
-    rows = [
-        (series, end, int(duration), int(bad), None, None)
-        for end, duration, bad in zip(ends.tolist(), durations.tolist(), failed.tolist(), strict=True)
-    ]
-    await store.append([rows], now_us=now)
-    return await store.add_marker(Marker(now - age_us, "version", marker))
+async def deployed(monitor, **more):
+    return await deploy(monitor.store, now_us(), **more)
 
 
 def labels(message):

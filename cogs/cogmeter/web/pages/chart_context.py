@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.alerts.model import BOT, Subject
+from cogmeter.query.comparison_periods import CHANGES
 from cogmeter.render import formatting
 from cogmeter.web.pages.frame import displayed
 from cogmeter_storage.alerting import ACTIVE, AlertState
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from cogmeter.query.records import Range
     from cogmeter.web.pages.frame import PageView
     from cogmeter_storage.alerting import Alert, AlertStore
+    from cogmeter_storage.model import Marker
 
 MOST: Final = 200  # alerts and markers
+LISTED: Final = 5  # changes that can be compared
 
 
 async def chart_context(view: PageView[Any], service: str | None = None) -> str:
@@ -31,6 +34,16 @@ async def chart_context(view: PageView[Any], service: str | None = None) -> str:
         for alert in await fired_alerts(view.monitor.store.alerting, span, service)
     ]
     return json.dumps({"marks": marks, "breaches": breaches})
+
+
+async def changes(view: PageView[Any]) -> list[Marker]:
+    """Return the last deploys and versions that the charts of a page mark, the newest first.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    markers = await view.monitor.chart_builder.markers(view.span)
+    return [marker for marker in reversed(markers) if marker.kind in CHANGES][:LISTED]
 
 
 async def fired_alerts(store: AlertStore, span: Range, service: str | None) -> list[Alert]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from pydantic import BeforeValidator, Field, model_validator
 
 from cogmeter import __version__
+from cogmeter.query.comparison_periods import reference
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Range
     from cogmeter.web.api.routing import Shared
+    from cogmeter_storage.model import Marker
 
 HOME: Final = links.HOME
 API: Final = "/api/performance"
@@ -229,6 +231,12 @@ class PageView(Generic[P]):
     def service(self, name: str, **changes: object) -> str:
         """Return the URL of a service's page."""
         return self.to(links.service_path(name), **{"service": None, **changes})
+
+    def comparison(self, service: str | None = None, operation: str | None = None, marker: Marker | None = None) -> str:
+        """Return the URL of a comparison, around a marker; it has periods of its own, and keeps the selection."""
+        values: dict[str, object] = {"service": service, "operation": operation, "period": None}
+        values |= {"since": None, "until": None, "before": None if marker is None else reference(marker)}
+        return self.to(f"{links.HOME}/compare", **values)
 
     def times(self) -> dict[str, str | None]:
         """Return ``since`` and ``until`` for the API; ``until`` is None if the page continues to now."""

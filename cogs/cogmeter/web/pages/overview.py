@@ -15,7 +15,7 @@ from cogmeter.render import formatting as text
 from cogmeter.render.links import comparison_path
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.settings import buffer_setting
-from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter.web.pages.selection import selection
@@ -102,6 +102,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         top_errors=errors,
         deploy=deploy,
         look=next((look for look in WORST_FIRST if look in looks), None),
+        changes=await changes(view),
         chart_context=await chart_context(view, service),
         selection=await selection(view, service),
         latency=latency_limit(view, service or ""),

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import BY_OPERATION, label
-from cogmeter.web.pages.chart_context import chart_context, error_limit, latency_limit
+from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
@@ -73,6 +73,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         profile=slow.profile,
         profile_bars=profile_bars(slow.profile),
         chart_context=await chart_context(view, service),
+        changes=await changes(view),
         selection=await selection(view, service, operation),
         latency=latency_limit(view, service, operation or ""),
         errors=error_limit(view, service, operation or ""),
