@@ -17,8 +17,10 @@ from cogmeter.cog import (
     deploy_check_posts,
     doctor,
     errors,
+    export,
     guide,
     health,
+    live,
     mutes,
     report,
     resources,
@@ -61,6 +63,8 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     guide.add,
     health.add,
     resources.add,
+    live.add,
+    export.add,
 )
 
 

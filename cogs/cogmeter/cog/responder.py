@@ -100,6 +100,7 @@ class CommandAnswer:
     picture: Picture | None = None
     buttons: Buttons | None = None
     stateless: discord.ui.View | None = None  # components that are answered by their custom ids alone
+    file: discord.File | None = None
 
 
 class Responder:
@@ -216,9 +217,10 @@ class Responder:
 
 
 def files_of(answer: CommandAnswer) -> list[discord.File]:
-    """Return the attachments of an answer: its chart, if it was drawn."""
+    """Return the attachments of an answer: its chart, if it was drawn, and its file."""
     picture = answer.picture
-    return [chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else []
+    charts = [chart_file(picture.png, picture.chart)] if picture is not None and picture.drawn else []
+    return charts if answer.file is None else [*charts, answer.file]
 
 
 async def send_text(interaction: discord.Interaction, text: str) -> None:

@@ -98,8 +98,10 @@ class ChartBuilder:
             _logger.warning("No chart: %s", error)
             return Picture(chart, problem=str(error))
 
-    async def timeline(self, timeline: Timeline) -> Picture:
+    async def timeline(self, timeline: Timeline, *, small: bool = False) -> Picture:
         """Draw a timeline with markers, the threshold of the response time, and the statistic that it limits.
+
+        ``small``: half as wide, for messages that are updated often.
 
         Raises:
             StorageError: the store cannot be read now.
@@ -111,6 +113,7 @@ class ChartBuilder:
                 latency_threshold_us=limit.threshold_ms * 1000 or None,
                 latency_statistic=limit.statistic,
                 markers=_named(await self.markers(timeline.range)),
+                small=small,
             )
         )
 

@@ -70,6 +70,7 @@ class Chart:
     breaches: tuple[tuple[int, int], ...] = ()  # (since_us, until_us), shaded
     markers: tuple[tuple[int, str], ...] = ()  # (at_us, name), such as a deploy
     zone: str = UTC  # the IANA time zone of all times that are written
+    small: bool = False  # half the width and height
 
     @property
     def empty(self) -> bool:
@@ -189,7 +190,7 @@ class Chart:
             *((self.curve.name, self.curve.threshold, self.curve.values[:-1]) if self.curve else ()),
             *(self.latency_threshold_us, self.latency_statistic, self.throughput_threshold),
             tuple((since_us, min(until_us, last)) for since_us, until_us in self.breaches),
-            (tuple(self.markers), self.zone, line.service),
+            (tuple(self.markers), self.zone, self.small, line.service),
         )
 
 

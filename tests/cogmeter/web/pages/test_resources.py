@@ -15,7 +15,7 @@ async def grow(web):
 
 async def test_an_empty_page_names_the_setting(served):
     async with served() as web:
-        page = (await web.get(PAGE)).text
+        page = (await web.get(f"{PAGE}?since=2020-01-01&until=2020-01-02")).text
     assert "PERFORMANCE_WATCH_RESOURCES" in page
     assert "Nothing was compared yet" in page
 
