@@ -45,9 +45,8 @@ async def _cost(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     await monitor.alerting.keep_costs()  # what was counted in the last seconds
     now = now_us()
     report = await cost_report(monitor.store, request.period.range_at(now), by, now_us=now)
-    names = await names_of(
-        monitor.bot, monitor.recorder.budgets.key, request.grouping, [name for name, _ in report.groups]
-    )
+    hashes = [name for name, _ in report.groups]
+    names = await names_of(monitor.bot, monitor.watcher.tracker.people, request.grouping, hashes, fetched=True)
     picture = await monitor.chart_builder.costs(report, names) if report.total.operations else None
 
     async def page(number: int) -> tuple[discord.Embed, bool]:

@@ -85,9 +85,14 @@ def usage(response: T) -> T:
 
 def add_usage(operations: Iterator[AnnotationTarget] | Sequence[AnnotationTarget], found: LlmUsage | None) -> bool:
     """Add usage to the first of these operations that has not ended; return False if nothing was added."""
-    if found is None or (found.id and not _counted.first(found.id)):
+    if found is None or not is_first(found):
         return False
     return any(target.add_metadata(_joined(target.known_metadata(), found.metadata())) for target in operations)
+
+
+def is_first(found: LlmUsage) -> bool:
+    """Return whether the usage of this response was not counted before; from now on it was."""
+    return not found.id or _counted.first(found.id)
 
 
 def _joined(before: Mapping[str, Any], added: dict[str, Any]) -> dict[str, Any]:

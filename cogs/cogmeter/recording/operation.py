@@ -197,6 +197,11 @@ def operation_class(sink: Sink, series: int) -> type[Operation]:
 _innermost: Final[ContextVar[tuple[Operation, object] | None]] = ContextVar("cogmeter_operation", default=None)
 
 
+# Of an operation without details that has ended.
+_ENDED: Final = OperationDetails()
+_ENDED.ended = True
+
+
 def innermost() -> tuple[Operation, object] | None:
     """Return the innermost operation outside of interactions, and the running operation that it is part of."""
     return _innermost.get()
@@ -222,6 +227,7 @@ def annotated_class(timed: type[Operation], part_of: Callable[[], object]) -> ty
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             finish(self, kind, error, trace)
+            self._details = self._details or _ENDED
             _leave(leave, self._token)
 
         async def __aenter__(self) -> Self:
@@ -233,6 +239,7 @@ def annotated_class(timed: type[Operation], part_of: Callable[[], object]) -> ty
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             finish(self, kind, error, trace)
+            self._details = self._details or _ENDED
             _leave(leave, self._token)
 
     return Annotated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 from types import SimpleNamespace
 
@@ -12,6 +13,12 @@ from cogmeter.recording import llm_usage
 from cogmeter.recording.recorder import Recorder
 
 numbers = itertools.count()
+
+
+class FinishReason(enum.Enum):
+    """As in the client of Google."""
+
+    SAFETY = "SAFETY"
 
 
 def objects(value):
@@ -139,7 +146,7 @@ RESPONSES = {
     ),
     "Gemini's Python client": (
         {"response_id": "r2", "model_version": "gemini-2.5-pro",
-         "candidates": [{"finish_reason": {"value": "SAFETY"}, "content": None}],
+         "candidates": [{"finish_reason": FinishReason.SAFETY, "content": None}],
          "usage_metadata": {"prompt_token_count": 7, "candidates_token_count": None, "thoughts_token_count": 3}},
         stored("gemini-2.5-pro", 7, 3, finish="refused"),
     ),

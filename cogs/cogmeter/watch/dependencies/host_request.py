@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.recording import tracing
 from cogmeter.recording.frames import CALLED_FROM, calling_instruction, line_text
+from cogmeter.recording.llm_usage import is_first
 from cogmeter.recording.operation import now_ns, tenths_ms
 from cogmeter.recording.recorder import MAX_NAME, OTHER, valid_name
 from cogmeter.recording.service_names import HTTP
@@ -22,7 +23,9 @@ from cogmeter_storage.model import FAILURES, Outcome
 if TYPE_CHECKING:
     from contextvars import Token
 
+    from cogmeter.recording.llm_usage import LlmUsage
     from cogmeter.recording.recorder import Recorder
+    from cogmeter.watch.dependencies.llm_answers import LlmAnswer
     from cogmeter.watch.hook import Hook
 
 MAX_HOSTS: Final = 50  # with a service of their own; later ones share ``http.(other)``
@@ -51,6 +54,7 @@ class HostRequest:
         "began_ns",
         "ended",
         "host",
+        "llm",
         "method",
         "status",
     )
@@ -61,6 +65,7 @@ class HostRequest:
         self.host, self.method = host, method
         self.status = 0
         self.ended = False
+        self.llm: LlmAnswer | None = None  # the reader of tokens in its answer
         self._scope = scope
         self._first_byte_ns = 0
         self._caller = calling_instruction(_DEPTH)
@@ -71,19 +76,24 @@ class HostRequest:
         self._first_byte_ns = now_ns()
         self.status = status
 
-    def end(self, error: BaseException | None = None, *, upstream: bool = False) -> None:
-        """Record the request, once. ``upstream``: this error means that the host failed or was not reached."""
+    def end(self, error: BaseException | None = None, *, upstream: bool = False, complete: bool = True) -> None:
+        """Record the request, once.
+
+        ``upstream``: this error means that the host failed or was not reached. ``complete``: its answer was read.
+        """
         if self.ended:
             return
         self.ended = True
         if not self._hook.active:
             return
+        llm, self.llm = self.llm, None
+        usage = None if llm is None else llm.result(cut=error is not None or not complete)
         try:
             if error is None and self.status < 400:  # most requests
-                self._requests.record(self, _OK, None)
+                self._requests.record(self, _OK, None, usage)
                 return
             outcome = _outcome(self.status, error, upstream=upstream)
-            self._requests.record(self, outcome, None if outcome is _OK else _text(self.status, error))
+            self._requests.record(self, outcome, None if outcome is _OK else _text(self.status, error), usage)
         except Exception as fault:  # noqa: BLE001 - our fault must not reach the host's request
             self._hook.fault(fault)
 
@@ -125,16 +135,18 @@ class HostRequests:
             return None
         return HostRequest(self, hook, host, method, scope)
 
-    def record(self, request: HostRequest, outcome: Outcome, error: str | None) -> None:
-        """Record a request that ends now."""
+    def record(self, request: HostRequest, outcome: Outcome, error: str | None, usage: LlmUsage | None = None) -> None:
+        """Record a request that ends now, with the tokens of its answer."""
         host, method, began_ns, scope = request.host, request.method, request.began_ns, request.scope
         series = self._series.get((host, method)) or self._new_series(host, method)
         metadata, end_ns = request.metadata(outcome), now_ns()
-        if scope is None and error is None:  # a shorter way for most requests
+        if usage is not None and is_first(usage):
+            metadata = {**(metadata or {}), **usage.metadata()}
+        elif scope is None and error is None:  # a shorter way for most requests
             extra = (None, metadata) if metadata else None
             self._recorder.add(series, end_ns, end_ns - began_ns, 0 if outcome is _OK else int(outcome), extra)
-        else:
-            self._recorder.add_timed(series, began_ns, end_ns, outcome, error=error, metadata=metadata, scope=scope)
+            return
+        self._recorder.add_timed(series, began_ns, end_ns, outcome, error=error, metadata=metadata, scope=scope)
 
     def _new_series(self, host: str, method: str) -> int:
         name, operation = host.lower().rstrip(".")[: MAX_NAME - len(HTTP)], method.upper()

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 
 
 class HttpClients(Surface):
-    """One operation of ``http.<host>`` for each request, named by its method."""
+    """One operation of ``http.<host>`` for each request, named by its method; with its tokens, if it is of an AI host."""
 
     name = "http"
     setting = "watch_http"
+    reads = ("watch_llm",)
 
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
         requests = HostRequests(context.recorder)
-        self._aiohttp, self._httpx = AiohttpRequests(requests), HttpxRequests(requests)
+        self._aiohttp, self._httpx = (
+            AiohttpRequests(requests),
+            HttpxRequests(requests, reads_tokens=context.settings.watch_llm),
+        )
         self._httpx_hooked = False
 
     def prepare(self) -> None:

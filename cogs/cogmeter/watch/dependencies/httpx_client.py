@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cogmeter.recording.background import is_own
 from cogmeter.recording.tracing import inherited
 from cogmeter.watch.dependencies.host_request import current, enter, leave
+from cogmeter.watch.dependencies.llm_answers import reader_of
 from cogmeter.watch.hook import Hook
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ _NEEDED = ("AsyncByteStream", "AsyncClient", "Client", "RequestError", "SyncByte
 class HttpxRequests:
     """The hooks on httpx."""
 
-    def __init__(self, requests: HostRequests) -> None:
+    def __init__(self, requests: HostRequests, *, reads_tokens: bool = False) -> None:
+        """``reads_tokens``: read the tokens of the answers of known AI hosts."""
         self._requests = requests
+        self._reads_tokens = reads_tokens
         self._upstream: tuple[type[BaseException], ...] = ()
         self._not_sent: tuple[type[BaseException], ...] = ()
         self._sync_stream: type[_Stream] | None = None
@@ -128,7 +131,11 @@ class HttpxRequests:
         try:
             if not request.status:
                 request.answered(response.status_code)
+            if self._reads_tokens and request.status < 400:
+                request.llm = reader_of(request.host, response.headers)
             if response.is_closed or stream is None:
+                if request.llm is not None:
+                    request.llm.feed_decoded(response.content)
                 request.end()
             else:
                 response.stream = stream(self, response.stream, request)
@@ -155,15 +162,23 @@ class _Stream:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def _feed(self, part: bytes) -> None:
+        """Show the bytes to the reader of tokens."""
+        llm = self._request.llm
+        if llm is not None:
+            llm.feed(part)
+
     def __del__(self) -> None:
-        self._request.end()  # it was neither read nor closed
+        self._request.end(complete=False)  # it was neither read nor closed
 
 
 def _sync_stream(module: ModuleType) -> type[_Stream]:
     class SyncStream(_Stream, module.SyncByteStream):  # type: ignore[name-defined,misc]  # httpx checks the class
         def __iter__(self) -> Iterator[bytes]:
             try:
-                yield from self._stream
+                for part in self._stream:
+                    self._feed(part)
+                    yield part
             except GeneratorExit:
                 raise  # the reader stopped, and closes the answer next
             except BaseException as error:
@@ -175,7 +190,7 @@ def _sync_stream(module: ModuleType) -> type[_Stream]:
             try:
                 self._stream.close()
             finally:
-                self._request.end()
+                self._request.end(complete=False)
 
     return SyncStream
 
@@ -185,6 +200,7 @@ def _async_stream(module: ModuleType) -> type[_Stream]:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             try:
                 async for part in self._stream:
+                    self._feed(part)
                     yield part
             except GeneratorExit:
                 raise
@@ -197,6 +213,6 @@ def _async_stream(module: ModuleType) -> type[_Stream]:
             try:
                 await self._stream.aclose()
             finally:
-                self._request.end()
+                self._request.end(complete=False)
 
     return AsyncStream

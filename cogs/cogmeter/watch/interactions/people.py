@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.recording.people_hashes import person_hash
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "privacy-key"  # the name of the key in the store
 KEY_BYTES: Final = 16
+USERS: Final = 5_000  # of the last ones that were hashed
 PLACES: Final = 500  # interactions that an alert's example may link to
 EARLY_US: Final = 1_000_000  # the clock may be set between the two compared times
 BOT_DM: Final = 1  # an interaction's context: the direct messages with the bot
@@ -67,6 +68,7 @@ class People:
         self.key: bytes | None = None
         self._slow_ns = int(slow_ms * 1e6)
         self._places: deque[MessagePlace] = deque(maxlen=PLACES)
+        self._users: OrderedDict[str, int] = OrderedDict()  # ids by hash, to look up names for display
 
     def matter(self, outcome: int, duration_ns: int) -> bool:
         """Return whether an operation records the affected user and guild."""
@@ -77,7 +79,20 @@ class People:
         if self.key is None:
             return NO_HASHES
         ids = {"user": who.user, "guild": who.guild}
-        return {kind: person_hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
+        hashes = {kind: person_hash(self.key, kind, number) for kind, number in ids.items() if number is not None}
+        if who.user is not None:
+            self._users[hashes["user"]] = int(who.user)
+            if len(self._users) > USERS:
+                self._users.popitem(last=False)
+        return hashes
+
+    def user_id(self, hashed: str) -> int | None:
+        """Return the id of a user whose interaction or message was hashed since the start; it is in memory only."""
+        return self._users.get(hashed)
+
+    def forget(self, hashed: str) -> None:
+        """Forget a user, by the hash."""
+        self._users.pop(hashed, None)
 
     def place(self, who: Who, people: Mapping[str, str], arrived_us: int) -> MessagePlace | None:
         """Remember and return the link to an interaction; None in a place that only its user can open."""

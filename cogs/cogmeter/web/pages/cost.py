@@ -62,7 +62,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
     span = view.span
     report = await cost_report(monitor.store, span, params.by, now_us=view.now_us, services=services)
     hashes = [name for name, _ in report.groups[:LISTED]]
-    names = await names_of(monitor.bot, monitor.recorder.budgets.key, params.by, hashes)
+    names = await names_of(monitor.bot, monitor.watcher.tracker.people, params.by, hashes)
     own = {"by": None if params.by == "command" else params.by, "days": None if params.days == "30" else params.days}
     return await page_response(
         replace(view, own=own),

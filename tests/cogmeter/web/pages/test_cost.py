@@ -1,4 +1,4 @@
-"""The page of costs: money and tokens by day, service and model, the budget, and what the month may come to."""
+"""The page of costs: money and tokens by a grouping, the budget, and the forecast of the month."""
 
 import time
 from datetime import UTC, datetime
@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from large_dataset import HOSTILE
 
-from cogmeter.alerts.measurement.spending import Spent
-from cogmeter.web.pages.cost import LISTED, Spendings, dollars, forecast, rough
+from cogmeter.query.costs import forecast
+from cogmeter.recording.people_hashes import person_hash
+from cogmeter.render.cost_text import money, rough_money
+from cogmeter.web.pages.cost import LISTED
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 NOON_US = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp() * 1e6)
@@ -16,7 +18,7 @@ FIRST = TODAY - 23  # 1 November
 
 
 def test_a_forecast_adds_the_mean_of_the_last_whole_days_for_what_is_left_of_the_month():
-    daily = dict.fromkeys(range(FIRST, TODAY), 10.0) | {TODAY: 5.0}
+    daily = dict.fromkeys(range(FIRST, TODAY), 10) | {TODAY: 5}
     found = forecast(daily, (FIRST - 40) * DAY_US, NOON_US)
     assert found.spent == 23 * 10 + 5
     assert found.expected == pytest.approx(235 + 10 * 6.5)  # half of today, and six days
@@ -25,61 +27,85 @@ def test_a_forecast_adds_the_mean_of_the_last_whole_days_for_what_is_left_of_the
 
 
 def test_its_ends_are_those_of_the_cheapest_and_the_most_expensive_of_these_days():
-    daily = {TODAY - back: float(back) for back in range(1, 8)}
+    daily = {TODAY - back: 2 * back for back in range(1, 8)}
     found = forecast(daily, 0, NOON_US)
-    assert found.least == pytest.approx(found.spent + 1 * 6.5)
-    assert found.most == pytest.approx(found.spent + 7 * 6.5)
-    assert found.expected == pytest.approx(found.spent + 4 * 6.5)
+    assert found.least == pytest.approx(found.spent + 2 * 6.5)
+    assert found.most == pytest.approx(found.spent + 14 * 6.5)
+    assert found.expected == pytest.approx(found.spent + 8 * 6.5)
 
 
 def test_a_day_without_costs_is_a_cheap_day_and_one_before_anything_was_known_is_none():
-    found = forecast({TODAY - 1: 7.0}, (TODAY - 4) * DAY_US + HOUR_US, NOON_US)
+    found = forecast({TODAY - 1: 70}, (TODAY - 4) * DAY_US + HOUR_US, NOON_US)
     assert (found.since, found.days) == (TODAY - 4, 3)  # the day that counting began in is no whole one
-    assert found.least == pytest.approx(7.0)
-    assert found.expected == pytest.approx(7.0 + 7 / 3 * 6.5)
+    assert found.least == 70
+    assert found.expected == round(70 + 70 / 3 * 6.5)
 
 
 def test_nothing_is_foretold_from_fewer_than_three_whole_days():
-    assert forecast({TODAY: 4.0, TODAY - 1: 4.0}, (TODAY - 2) * DAY_US, NOON_US).expected is None
+    assert forecast({TODAY: 4, TODAY - 1: 4}, (TODAY - 2) * DAY_US, NOON_US).expected is None
 
 
 def test_what_was_spent_before_this_month_is_not_in_it():
-    assert forecast({FIRST - 1: 99.0, FIRST: 1.0}, 0, NOON_US).spent == 1.0
-
-
-async def test_the_days_of_a_range_are_added_up_by_day_and_by_service_and_model():
-    days = {
-        7: {("a", "m"): Spent(1, 10, 5, 0.5), ("b", ""): Spent(2, 0, 0, 0.25)},
-        8: {("a", "m"): Spent(3, 30, 15, 1.5)},
-        9: {("a", "m"): Spent(9, 9, 9, 9)},
-    }
-    found = await Spendings.of(days, 7, 8, None)
-    assert (found.total.operations, found.total.dollars) == (6, 2.25)
-    assert {day: one.dollars for day, one in found.days.items()} == {7: 0.75, 8: 1.5}
-    assert [(pair, one.tokens_in) for pair, one in found.most_expensive] == [(("a", "m"), 40), (("b", ""), 0)]
-    assert (await Spendings.of(days, 7, 9, "b")).total.dollars == 0.25
-
-
-async def test_no_more_pairs_are_listed_than_fit_and_the_most_expensive_come_first():
-    days = {7: {(f"service-{number}", "m"): Spent(1, 0, 0, number) for number in range(LISTED + 5)}}
-    found = await Spendings.of(days, 7, 7, None)
-    assert len(found.pairs) == LISTED + 5
-    assert [pair for (pair, _), _ in found.most_expensive] == [
-        f"service-{LISTED + 4 - place}" for place in range(LISTED)
-    ]
+    assert forecast({FIRST - 1: 99, FIRST: 1}, 0, NOON_US).spent == 1
 
 
 @pytest.mark.parametrize(
     ("amount", "words", "about"),
-    [(0, "$0.00", "$0.00"), (0.0042, "$0.0042", "$0.0042"), (18.4, "$18.40", "$18"), (1204.3, "$1,204", "$1,204")],
+    [
+        (0, "$0.00", "$0.00"),
+        (1, "$0.000001", "$0.000001"),
+        (4_200, "$0.0042", "$0.0042"),
+        (18_400_000, "$18.40", "$18"),
+        (1_204_300_000, "$1,204", "$1,204"),
+        (1_000_000_000_000, "$1,000,000", "$1,000,000"),
+    ],
 )
 def test_money_in_words(amount, words, about):
-    assert (dollars(amount), rough(amount)) == (words, about)
+    assert (money(amount), rough_money(amount)) == (words, about)
+
+
+@pytest.mark.parametrize("by", ["command", "reply", "model", "guild", "user", "service"])
+async def test_the_page_shows_every_grouping_and_its_links_keep_it(crowded, by):
+    async with crowded() as web:
+        page = (await web.get(f"/performance/cost?by={by}")).text
+    assert f"<h1>Cost by {'server' if by == 'guild' else by}" in page
+    assert f"by={by}" in page
+
+
+async def test_servers_are_named_by_the_name_that_discord_knows_now(served):
+    async with served() as web:
+        web.monitor.recorder.budgets.key = b"0" * 16
+        web.monitor.recorder.record("ai", "chat", duration_ms=5, metadata={"cost_usd": 0.5, "guild": 42})
+        await web.flushed()
+        page = (await web.get("/performance/cost?by=guild")).text
+    hashed = person_hash(b"0" * 16, "guild", 42)
+    assert f"server {hashed}" in page  # it is in no cache
+    assert ">42<" not in page
+
+
+async def test_money_that_is_missing_is_explained(served):
+    async with served() as web:
+        web.monitor.recorder.record("ai", "chat", duration_ms=5, metadata={"model": "nobody-knows", "tokens_in": 5})
+        await web.flushed()
+        page = (await web.get("/performance/cost")).text
+    assert "Money is missing" in page
+    assert "PERFORMANCE_COST_PRICES=nobody-knows=2.50/10" in page
+
+
+async def test_no_more_groups_are_listed_than_fit(served):
+    async with served() as web:
+        for number in range(LISTED + 5):
+            name = f"service-{number}"
+            web.monitor.recorder.record(name, "x", duration_ms=5, metadata={"cost_usd": 1})
+        await web.flushed()
+        page = (await web.get("/performance/cost?by=service")).text
+    assert page.count('data-key="group-service-') == LISTED
+    assert "and 5 more" in page
 
 
 async def test_the_page_says_what_was_spent_on_what(crowded):
     async with crowded() as web:
-        page = (await web.get("/performance/cost")).text
+        page = (await web.get("/performance/cost?by=model")).text
         of_one = (await web.get("/performance/cost?service=service-001&days=7")).text
         nobody = await web.get("/performance/cost?service=nobody", headers={"Accept": "text/html"})
     assert "Today so far</dt><dd><strong>$1.10" in page

@@ -11,7 +11,7 @@ from large_dataset import HOSTILE, LONG, SLOW
 from page_driver import CUT, EMPTY, FULL, LIVE, OVERFLOW, SETTLED, calm, opened
 
 from cogmeter.render import formatting
-from cogmeter.web.pages.cost import dollars
+from cogmeter.render.cost_text import money
 
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
 PERIOD = "document.querySelector('#controls [name=period]')"
@@ -311,20 +311,20 @@ async def test_numbers_read_the_same_as_in_discord(served, browser):
         187_200_000,
     ]
     counts = [0, 0.004, 0.05, 0.3, 1, 7.26, 12.6, 945, 999.6, 1000, 12_400, 999_960, 1_234_567, 3.1e9]
-    money = [0, 0.0042, 0.1, 18.4, 999.99, 1_204, 70_000, 1_234_567.8]
+    spent = [0, 0.000015, 0.0042, 0.1, 18.4, 999.99, 1_204, 70_000, 1_234_567.8]
     script = """import('/performance/static/format.js').then(one => JSON.stringify([
       %s.map(one.duration), %s.map(one.count), %s.map(one.dollars)]))"""
 
     def look():
         browser.open(f"{web.url}/performance")
         browser.wait("document.readyState === 'complete'")
-        return json.loads(browser.evaluate(script % (durations_ms, counts, money)))
+        return json.loads(browser.evaluate(script % (durations_ms, counts, spent)))
 
     async with served() as web:
         durations, amounts, sums = await asyncio.to_thread(look)
     assert durations == [formatting.duration(one * 1000) for one in durations_ms]
     assert amounts == [formatting.count(one) for one in counts]
-    assert sums == [dollars(one) for one in money]
+    assert sums == [money(round(one * 1e6)) for one in spent]
 
 
 async def test_without_script_the_page_says_what_it_has_to_say(crowded, browser):

@@ -302,7 +302,16 @@ async def test_costs_are_by_day_service_and_model(served):
             )
         await web.flushed()
         answer = (await web.get(f"{PATH}/costs")).json()
-    assert answer["total"] == {"operations": 3, "tokensIn": 300, "tokensOut": 0, "costUsd": 0.75}
+    assert answer["total"] == {
+        "operations": 3,
+        "tokensIn": 300,
+        "tokensOut": 0,
+        "cachedTokens": 0,
+        "costUsd": 0.75,
+        "costMicroUsd": 750_000,
+        "unpricedOperations": 0,
+    }
+    assert sum(one["costMicroUsd"] for one in answer["groups"]) == 750_000
     assert [(one["service"], one["model"], one["costUsd"]) for one in answer["lines"]] == [
         ("graph", "large", 0.5),
         ("graph", "small", 0.25),
