@@ -48,11 +48,14 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if operation is not None and len(options.services or ()) != 1:
         raise click.UsageError("--operation needs the one service that it belongs to: --services NAME")
     time_range = options.time_range("24h")
-    report = options.query(lambda source: error_report(source, options.services, operation, time_range, limit))
+    # One more than is shown tells whether there are more.
+    found = options.query(lambda source: error_report(source, options.services, operation, time_range, limit + 1))
+    more = max(len(found.groups), len(found.error_groups)) > limit
+    report = found.model_copy(update={"groups": found.groups[:limit], "error_groups": found.error_groups[:limit]})
     if options.as_json:
         show_json(report)
     else:
-        show(_page(report, time_range))
+        show(_page(report, time_range, more=more))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -89,7 +92,7 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range) -> OutputPage:
+def _page(report: ErrorReport, span: Range, *, more: bool) -> OutputPage:
     from cogmeter.render.error_text import counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
@@ -100,6 +103,8 @@ def _page(report: ErrorReport, span: Range) -> OutputPage:
     if unplaced:
         title = "Failures without a known place, each with its newest text"
         blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
+    if more:
+        blocks.append("There are more groups. List them with --limit.")
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
     return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])
@@ -109,7 +114,7 @@ def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -
     columns = [
         Column("id", right=True),
         Column("count", right=True, style=BAD),
-        Column("people", hides=4),
+        Column("people (total)", hides=4),
         Column(f"last ({zone_label()})", hides=1),
         Column("kind", hides=3),
         Column("state", hides=2),

@@ -98,7 +98,8 @@ def summary_page(
 def attention_lines(concerns: list[ConcernAnswer]) -> list[str]:
     """Return one line for each finding, with the command that shows more."""
     return [
-        f"{number}. {concern.severity}: {one_line(concern.text)}. {one_line(concern.next_step)}: {_command(concern)}"
+        f"{number}. {concern.severity}: {one_line(concern.text)}. "
+        f"{one_line(concern.next_step)}. See {_command(concern)}"
         for number, concern in enumerate(concerns, 1)
     ]
 

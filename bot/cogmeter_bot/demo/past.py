@@ -206,7 +206,7 @@ def _trace(rng: Generator, at_us: int) -> TraceRecord:
     duration_us = int(rng.uniform(*TRACE_DURATION_US))
     failed = rng.random() < 0.15
     outcome = Outcome.UPSTREAM if failed else Outcome.OK
-    error = "TimeoutError: the model did not answer within 30 s" if failed else None
+    error = "TimeoutError: the model did not answer in time" if failed else None
     slowest = max(range(len(templates)), key=lambda place: (templates[place].parent > 0, templates[place].length))
     spans = tuple(
         SpanRecord(

@@ -26,7 +26,7 @@ NEAR_MISS_MS: Final = 2_000.0
 # Dollars per million input tokens and per million output tokens; the prices are simulated.
 PRICES: Final = {"gpt-4o": (2.5, 10.0), "gpt-4o-mini": (0.15, 0.6), "text-embedding-3-small": (0.02, 0.0)}
 
-_TIMEOUT = (Outcome.UPSTREAM, "TimeoutError: the model did not answer within 30 s")
+_TIMEOUT = (Outcome.UPSTREAM, "TimeoutError: the model did not answer in time")
 _RATE = (Outcome.UPSTREAM, "RateLimitError: Rate limit exceeded")
 _FORMAT = (Outcome.ERROR, "ValueError: Invalid input format")
 _GRAPH = (Outcome.UPSTREAM, "ServiceUnavailable: the graph database refused the connection")

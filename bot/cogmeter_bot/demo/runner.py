@@ -195,7 +195,7 @@ async def _store_past(options: DemoOptions, url: str) -> None:
 def _count_user(monitor: Monitor, service: str, operation: str, user: int) -> None:
     """Count a user of the simulated traffic, in one of three servers."""
     recorder = monitor.recorder
-    recorder.usage.seen(recorder.series(service, operation), f"user {user}", f"server {user % 3}", GUILD, "en-US")
+    recorder.usage.seen(recorder.series(service, operation), 1_000 + user, 100 + user % 3, GUILD, "en-US")
 
 
 def _dashboard_url(bot: ExampleBot) -> str:

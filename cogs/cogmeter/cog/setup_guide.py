@@ -323,7 +323,7 @@ class SetupPress:
 
     def _watch_step(self) -> SetupStep:
         off = [what_is_watched(field) for field in WATCHED if not getattr(self._monitor.settings, field)]
-        text = f"all but: {'; '.join(off)}." if off else "every surface of the bot."
+        text = f"all but: {'; '.join(off)}." if off else "everything."
         return SetupStep("Watched", text)
 
     def _digest_step(self) -> SetupStep:
@@ -331,7 +331,7 @@ class SetupPress:
         return SetupStep("Digest", f"{often}.", OPEN if often == "off" else DONE)
 
     def _thresholds_step(self, changed: int) -> SetupStep:
-        text = f"{counted(changed, 'threshold')} changed." if changed else "the documented ones apply."
+        text = f"{counted(changed, 'threshold')} changed." if changed else "the defaults and your settings apply."
         return SetupStep("Thresholds", f"{text} The button proposes some from your own operations.", DONE)
 
     def _dashboard_step(self) -> SetupStep:

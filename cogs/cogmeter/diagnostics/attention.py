@@ -117,10 +117,11 @@ class _Ranked:
     concern: Concern
     harm: float
     since_us: int = 0
+    handled: bool = False  # somebody has acknowledged it
 
 
 def rank(facts: AttentionFacts) -> list[Concern]:
-    """Return the findings that harm most, the worst first; none if nothing is wrong.
+    """Return the findings that matter most, the worst first; none if nothing is wrong.
 
     One cause is one finding. Left out are an alert that another one explains, further alerts about the same operation
     or error, and the alert of a dependency in which a slow operation spends its time.
@@ -132,8 +133,13 @@ def rank(facts: AttentionFacts) -> list[Concern]:
     found += [_of_ignored(line) for line in facts.ignored]
     if facts.check is not None:
         found += _of_regressions(facts.check, facts.regressions, covered)
-    found.sort(key=lambda ranked: (-ranked.harm, -SEVERITIES.index(ranked.concern.severity), ranked.since_us))
+    found.sort(key=_order)
     return [ranked.concern for ranked in found[:MOST]]
+
+
+def _order(ranked: _Ranked) -> tuple[bool, int, float, int]:
+    """Sort as lists of alerts do, what nobody handles and the critical first; of those, what harms most."""
+    return ranked.handled, -SEVERITIES.index(ranked.concern.severity), -ranked.harm, ranked.since_us
 
 
 def distinct(alerts: Iterable[Alert]) -> list[tuple[Alert, int]]:
@@ -198,7 +204,7 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
         alert=alert.uid,
     )
     harm = WEIGHTS[severity] * max(people or 0, everyone) * (ACKNOWLEDGED if handled else 1.0)
-    return _Ranked(concern, harm, alert.started_us)
+    return _Ranked(concern, harm, alert.started_us, handled)
 
 
 def _sentence(active: AlertIncident, others: int) -> str:

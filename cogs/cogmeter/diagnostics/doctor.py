@@ -73,6 +73,9 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
         yield Finding("flusher", well=False, text=text, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
+    if flusher.lost_users:
+        lost = f"the users and servers of {formatting.exact(flusher.lost_users)} operations were not counted"
+        yield Finding("usage", well=False, text=lost, advice="The log has the reason; the operations are stored")
     text = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
     text += f", {formatting.exact(flusher.written)} operations stored"
     yield Finding("flusher", well=not flusher.problem(), text=text, advice="See the log")

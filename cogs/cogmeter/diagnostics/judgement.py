@@ -87,7 +87,8 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
         if (count := sum(check.status is status for check in bad))
     ]
     passing = sum(check.status is Status.HEALTHY for check in components)
-    texts.append(f"{passing} of {len(components)} checks pass")
+    failing = ", ".join(check.name for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
+    texts.append(f"{passing} of {len(components)} checks pass" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
 
 

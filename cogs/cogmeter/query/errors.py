@@ -34,6 +34,7 @@ class ErrorTrend:
     before: int  # errors in as many days before the range
     days: tuple[int, ...]  # errors on each of the last TREND_DAYS or more days of the range, oldest first
     is_new: bool  # first seen since the last deploy
+    range_days: int  # days of the range
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ def _trend(group: ErrorGroup, days: Sequence[tuple[int, int]], span: Range, depl
         before=sum(errors for day, errors in days if before_day <= day < first_day),
         days=tuple(by_day.get(day, 0) for day in range(_trend_start(span), last_day + 1)),
         is_new=seen_since(deploy, group),
+        range_days=last_day - first_day + 1,
     )
 
 

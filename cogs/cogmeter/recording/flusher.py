@@ -15,6 +15,7 @@ from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.losses import LossReporter
 from cogmeter.recording.markers import ERROR, came_back, store_markers
 from cogmeter.recording.rows import Batch
+from cogmeter.recording.usage import FIELDS as USAGE_FIELDS
 from cogmeter.recording.usage_batches import batch_of
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
@@ -70,6 +71,7 @@ class Flusher:
         self.store = store
         self.traces: deque[TraceRecord] = deque() if traces is None else traces
         self.written = 0
+        self.lost_users = 0  # operations whose users could not be counted
         self.loop_ns = 0  # spent on the loop to convert operations, for the estimate of the monitor's own cost
         self.failures = 0  # of the store, since the last success
         self.last_error: str | None = None
@@ -255,10 +257,12 @@ class Flusher:
             self._usage = self.recorder.usage.take()  # once: more is recorded while it is stored
             await self._store_taken(key)
             if dropped := self.recorder.usage.take_dropped():
+                self.lost_users += dropped
                 _logger.warning("The users and guilds of %d operations were not counted: too many waited", dropped)
         except StorageError as error:
             _logger.debug("The usage of some operations waits for the store: %s", error)
         except Exception:
+            self.lost_users += 0 if self._usage is None else len(self._usage.rows) // USAGE_FIELDS
             self._usage = None
             _logger.exception("Dropped the usage of some operations, which could not be stored")
 

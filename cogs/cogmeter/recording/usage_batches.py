@@ -52,9 +52,21 @@ def _numbers(people: list[Any]) -> NDArray[np.uint64]:
     try:
         known = ["0" if person is None else person for person in people] if None in people else people
         text = " ".join(known)  # a quarter of the time of int()
-        return np.fromstring(text, np.uint64, sep=" ") if people else np.empty(0, np.uint64)
-    except TypeError:
-        return np.array([0 if person is None else int(person) for person in people], np.uint64)
+        found = np.fromstring(text, np.uint64, sep=" ") if people else np.empty(0, np.uint64)
+    except (TypeError, ValueError):  # a number, or a text that is none
+        found = None
+    if found is None or found.size != len(people):  # "1 2" would be two
+        return np.array([_number(person) for person in people], np.uint64)
+    return found
+
+
+def _number(person: Any) -> int:
+    """Return one id as a number, 0 for None and for what is no id: it is not counted, the others of its batch are."""
+    try:
+        number = 0 if person is None else int(person)
+    except (TypeError, ValueError):
+        return 0
+    return number if 0 <= number <= _MASK else 0
 
 
 def hashed(numbers: NDArray[np.uint64], key: bytes, kind: PeopleKind) -> NDArray[np.uint64]:

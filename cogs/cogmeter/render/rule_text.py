@@ -49,7 +49,7 @@ FIELD_LABELS: Final = {  # in lists to choose from
     "severity": "Severity",
     "statistic": "Response-time statistic",
 }
-_GUIDE_DURATION: Final = re.compile(r"\b(of|for|usually|than|after) (\d[\d.,]*)(ms|s)\b")
+_GUIDE_DURATION: Final = re.compile(r"\b(of|for|usually|than|after|over|under) (\d[\d.,]*)(ms|s)\b")
 _OFF: Final = re.compile(r"; 0(:| switches).*$")  # the end of a threshold's description
 _FIELDS: Final = {  # the words before a value
     "threshold": "",
@@ -78,7 +78,7 @@ def introduction(rule: str, threshold: float, group: str) -> str:
     value = "" if known.threshold_unit or not threshold else f": {measured(rule, threshold)}"
     service = "" if known.only_service or known.about == LOOP else ", of one service with `service:`"
     return (
-        f"First alert of the rule `{rule}`. {what}{value}.\n"
+        f"First message about the rule `{rule}`. {what}{value}.\n"
         f"Change the threshold with `/{group} thresholds set rule:{rule}`{service}. "
         f"Its default is `{env_name(known.setting)}`; 0 switches the rule off."
     )
@@ -127,12 +127,12 @@ def alert_text(alert: Alert) -> str:
 
 
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
-    """Return the message of an active alert; without a breach now: "Error rate was last 7.8% (threshold 5%); ..."."""
+    """Return the message of an active alert; without a breach now: "Error rate: last value 7.8%...; no breach now"."""
     if not is_calm(message):
         return message_text(message)
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
-        text = f"{rule_title(rule)} was last {measured(rule, current)} (threshold {measured(rule, threshold)})"
+        text = f"{rule_title(rule)}: last value {measured(rule, current)} (threshold {measured(rule, threshold)})"
     return f"{text}; no breach now"
 
 

@@ -73,7 +73,7 @@ async def test_the_window_is_loaded_as_the_last_run_left_it(measured, store):
     found = {one.subject.rule: one for one in await after.readings() if not one.subject.operation}
     assert found["error_rate"].current == pytest.approx(0.13)
     assert found["response_time"].current == pytest.approx(4_500, rel=0.01)
-    assert found["stall"].message.startswith("Event loop blocked for 4s at cog.py:7")
+    assert found["stall"].message.startswith("Event-loop block of 4s at cog.py:7")
     after.after(301)
     assert "error_rate" not in {one.subject.rule for one in await after.readings()}
 

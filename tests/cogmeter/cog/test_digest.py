@@ -74,8 +74,8 @@ async def test_the_command_shows_what_happened_in_the_last_day(move_in):
             "Resolved: 1 (error 3)",
         ]
         assert shown["Alerts (last 24 hours)"].splitlines() == [
-            "**4 alerts**: 0 acknowledged, 4 resolved after 6 min, 0 muted",
-            "Throughput of discord.commands: 4 times, resolved after 6 min",
+            "**4 alerts**: 0 acknowledged, 4 resolved (median: after 6 min), 0 muted",
+            "Throughput of discord.commands: 4 times, resolved (median: after 6 min)",
             "Resolved without action: Throughput of discord.commands, 4 times",
         ]
         assert [attachment.filename for attachment in message.attachments] == ["chart.png"]

@@ -52,13 +52,13 @@ async def test_only_the_first_alert_of_a_rule_explains_it(alerting):
         await breach(home, "graph")
         (text,) = explained(home)["web"]
         assert text.startswith(
-            "First alert of the rule `error_rate`. Alert when the error rate exceeds this share: 5%."
+            "First message about the rule `error_rate`. Alert when the error rate exceeds this share: 5%."
         )
         assert "`/perf thresholds set rule:error_rate`" in text
         assert "PERFORMANCE_ALERT_THRESHOLD_ERROR_RATE" in text
         assert explained(home)["graph"] == []
         await breach(home, "slow", duration_ms=60_000, error=None)
-        assert "First alert of the rule `response_time`" in explained(home)["slow"][0]
+        assert "First message about the rule `response_time`" in explained(home)["slow"][0]
 
 
 async def test_the_explanation_stays_in_its_message_through_a_press_and_a_restart(alerting):

@@ -62,7 +62,7 @@ async def test_the_steps_are_in_one_message_that_only_the_owner_sees(move_in):
         message = await opened(home)
         assert list(steps(message)) == ["Channel", "Access", "Watched", "Digest", "Thresholds", "Dashboard", "Try it"]
         assert steps(message)["Channel"].startswith("○")
-        assert "every surface of the bot" in steps(message)["Watched"]
+        assert "everything" in steps(message)["Watched"]
         assert "Nothing is changed here yet" in message.embeds[0].footer.text
         assert home.channel.history() == []
         refused = await home.stranger.slash(home.channel, "perf setup")

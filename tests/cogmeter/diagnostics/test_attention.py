@@ -147,11 +147,11 @@ def test_nothing_wrong_is_no_finding():
     assert rank(AttentionFacts(SPAN)) == []
 
 
-def test_people_times_severity_decide_the_order_and_three_are_shown():
+def test_severity_and_then_people_decide_the_order_and_three_are_shown():
     many = active("many", users=40, operation="play")
     order = rank(AttentionFacts(SPAN, [GROWN, LIMITED, LATE, many, ASK, LOOP]))
     assert [(concern.severity, concern.people) for concern in order] == [
-        ("critical", 12), ("warning", 40), ("critical", None),
+        ("critical", 12), ("critical", None), ("warning", 40),
     ]  # fmt: skip
 
 

@@ -135,7 +135,7 @@ FINE = [Check("gateway", Status.HEALTHY, "")]
             [],
             [*FINE, Check("loop", Status.UNHEALTHY, "")],
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 of 2 checks pass",
+            "1 active alert (warning); 1 of 2 checks pass (not: loop)",
         ),
         ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 checks pass"),
     ],

@@ -193,10 +193,20 @@ async def test_people_who_were_not_counted_are_reported_once(recorder, flusher, 
     assert caplog.messages == ["The users and guilds of 7 operations were not counted: too many waited"]
 
 
+@pytest.mark.parametrize("strange", ["user 3", "1 2", "", " ", "3x", "-1", str(2**64), object(), 1.5e30])
+def test_a_strange_id_costs_no_other_its_count(recorder, strange):
+    for user in (USER, strange, str(GUILD), None):
+        recorder.usage.seen(0, user, None)
+    batch = batch_of(recorder.usage.take(), [1], KEY)
+    wanted = hashed(np.array([USER, GUILD], np.uint64), KEY, PeopleKind.USER)
+    assert batch.hashes.tolist() == wanted.tolist()
+
+
 async def test_usage_that_cannot_be_converted_is_dropped_and_logged(recorder, flusher, caplog):
-    recorder.usage.seen(recorder.series("a", "b"), "no id", None)
+    recorder.usage.seen(recorder.series("a", "b"), USER, None, 5)  # type: ignore[arg-type]
     await flusher.flush()
     assert "Dropped the usage of some operations" in caplog.text
+    assert flusher.lost_users == 1
     recorder.usage.seen(recorder.series("a", "b"), USER, None)
     await flusher.flush()
     assert not recorder.usage

@@ -36,7 +36,7 @@ def stall(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
         return
     longest_ms, place = snapshot.longest_stall
     if STALL.beyond_recovery(longest_ms, limit):
-        yield STALL.reading(subject, longest_ms, limit, f"Event loop blocked for {duration(longest_ms)} at {place}")
+        yield STALL.reading(subject, longest_ms, limit, f"Event-loop block of {duration(longest_ms)} at {place}")
 
 
 def dead_loops(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:

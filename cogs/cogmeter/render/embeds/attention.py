@@ -31,7 +31,7 @@ def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:
     for concern in concerns:
         icon = look_of(concern.severity, AlertState.FIRING).icon
         lines.append(f"{icon} {plain(concern.text, 400)}.")
-        lines.append(below(f"{plain(concern.next_step, 150)}: {code(command_of(concern, group), 150)}"))
+        lines.append(below(f"{plain(concern.next_step, 150)}. See {code(command_of(concern, group), 150)}"))
     return lines
 
 

@@ -133,10 +133,10 @@ def _alerts(report: AlertReport) -> Iterator[str]:
         return
     acted = f"{formatting.exact(total.acknowledged)} acknowledged"
     if total.acknowledge_us is not None:
-        acted += f" after {formatting.duration(total.acknowledge_us)}"
+        acted += f" (median: after {formatting.duration(total.acknowledge_us)})"
     over = f"{formatting.exact(total.resolved)} resolved"
     if total.resolve_us is not None:
-        over += f" after {formatting.duration(total.resolve_us)}"
+        over += f" (median: after {formatting.duration(total.resolve_us)})"
     flaps = f", {formatting.exact(total.flaps)} flapping" if total.flaps else ""
     muted = f"{formatting.exact(total.muted)} muted"
     yield f"**{formatting.counted(total.fired, 'alert')}**: {acted}, {over}, {muted}{flaps}"

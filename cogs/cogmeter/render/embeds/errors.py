@@ -83,7 +83,7 @@ def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
     parts = [f"**{formatting.exact(group.count)}** ({_compared(trend)})"]
     people = people_text(group.users, group.guilds)
     if people:
-        parts.append(people)
+        parts.append(f"{people} in total")
     parts += [group.kind.value, *_state_words(trend, deploy, now_us), when(group.last_us), f"Error {group.id}"]
     head = f"**{plain(group.type, 80)}** in {code(place_text(group.place), 120)}"
     return [
@@ -93,7 +93,8 @@ def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:
 
 
 def _compared(trend: ErrorTrend) -> str:
-    return f"{formatting.exact(trend.before)} in the period before" if trend.before else "none in the period before"
+    days = formatting.counted(trend.range_days, "day")
+    return f"{formatting.exact(trend.before)} in the {days} before" if trend.before else f"none in the {days} before"
 
 
 def _state_words(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:

@@ -71,9 +71,9 @@ def fired_line(line: AlertLine) -> str:
     parts = [formatting.counted(line.fired, "time")]
     if line.acknowledged:
         took = formatting.duration(line.acknowledge_us)
-        parts.append(f"{formatting.exact(line.acknowledged)} acknowledged after {took}")
+        parts.append(f"{formatting.exact(line.acknowledged)} acknowledged (median: after {took})")
     if line.resolve_us is not None:
-        parts.append(f"resolved after {formatting.duration(line.resolve_us)}")
+        parts.append(f"resolved (median: after {formatting.duration(line.resolve_us)})")
     if line.flaps:
         parts.append("flapping")
     return f"{subject_of(line)}: {', '.join(parts)}"

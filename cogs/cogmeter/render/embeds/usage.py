@@ -71,7 +71,9 @@ def audience_text(usage: Usage) -> str:
     parts = []
     if known:
         last = known[-1]
-        parts.append(f"{formatting.exact(last.guilds or 0)} servers, {formatting.exact(last.members or 0)} members")
+        parts.append(
+            f"{formatting.counted(last.guilds or 0, 'server')}, {formatting.counted(last.members or 0, 'member')}"
+        )
     if usage.joined or usage.left:
         parts.append(f"joined {formatting.exact(usage.joined)}, left {formatting.exact(usage.left)}")
     return "\n".join(parts)

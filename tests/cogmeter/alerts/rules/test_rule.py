@@ -129,9 +129,9 @@ def test_a_reading_is_in_breach_beyond_the_threshold_and_near_it_above_recovery(
 
 
 def test_a_breach_that_rounds_to_its_threshold_is_just_over_or_under_it():
-    what = "Event loop blocked for 2s"
+    what = "Event-loop block of 2s"
     readings = [STALL.reading(STALL.subject(), value, LIMIT, what) for value in (1_999, 2_001, 2_049)]
-    assert [reading.message.removeprefix("Event loop blocked for ") for reading in readings] == [
+    assert [reading.message.removeprefix("Event-loop block of ") for reading in readings] == [
         "2s is still near threshold of 2s",
         "just over 2s exceeds threshold of 2s",
         "just over 2s exceeds threshold of 2s",

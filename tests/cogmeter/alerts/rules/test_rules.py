@@ -135,7 +135,7 @@ async def test_a_stall_is_reported_with_its_place(measured):
     await one.see("discord.stalls", "cogs/feed.py:41 parse", count=1, duration_ms=2_500)
     (reading,) = await one.readings()
     assert (reading.subject.rule, reading.subject.service, reading.severity) == ("stall", BOT, "warning")
-    assert reading.message == "Event loop blocked for 2.5s at cogs/feed.py:41 parse exceeds threshold of 2s"
+    assert reading.message == "Event-loop block of 2.5s at cogs/feed.py:41 parse exceeds threshold of 2s"
     assert await one.after(301).readings() == []
 
 
