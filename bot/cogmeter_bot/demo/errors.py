@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.recording.error_batches import fingerprint
+from cogmeter_bot.demo.past import DEPLOYS
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.random import Generator
+    from numpy.typing import NDArray
 
     from cogmeter_bot.demo.history import GeneratedHistory
     from cogmeter_bot.demo.profiles import Profile
 
-VERSION: Final = "1.4"
+VERSION: Final = "1.4"  # the running one
+FIRST_VERSION: Final = "1.1"  # before the first of DEPLOYS
 USERS: Final = 40
 LOGGED_PER_DAY: Final = 9.0
 LOST_PER_DAY: Final = 1.5
@@ -35,9 +38,9 @@ _PLACES: Final = {
     "discord.commands": ("cogs/chat.py", 40),
     "discord.tasks": ("cogs/chores.py", 22),
 }
-_LISTENER: Final = ("discord.listeners", "on_message Chat.on_message")
+_ASKED: Final = ("discord.commands", "ask")
 _CALL: Final = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
-_ANSWER: Final = Frame("cogs/chat.py", "Chat.on_message", 91, own=True)
+_ANSWER: Final = Frame("cogs/chat.py", "Chat.ask", 61, own=True)
 _ASK: Final = Frame("services/answers.py", "Answers.ask", 71, own=True)
 _REQUEST: Final = Frame("openai/_base_client.py", "AsyncAPIClient.request", 1500, own=False)
 _TRANSPORT: Final = Frame("httpx/_transports/default.py", "map_httpcore_exceptions", 118, own=False)
@@ -58,15 +61,26 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
         for place, text in enumerate(history.errors):
             times = end[failed & (error == place)]
             if text is not None and len(times) and profile.service in _PLACES:
-                batches.append(_failed(profile, text, times.tolist(), rng))
+                for version, some in _by_version(times, until_us):
+                    batches.append(_failed(profile, text, some, rng, version))
     for kind, chain, names, per_day in (
-        (ErrorKind.LOGGED, _LOGGED, _LISTENER, LOGGED_PER_DAY),
+        (ErrorKind.LOGGED, _LOGGED, _ASKED, LOGGED_PER_DAY),
         (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
     ):
         length_us = days * DAY_US
         times = np.sort(until_us - rng.uniform(HOUR_US, max(length_us, 2 * HOUR_US), 1 + rng.poisson(per_day * days)))
-        batches.append(_batch(kind, chain, names, times.astype(int).tolist(), rng))
+        for version, some in _by_version(times.astype(int), until_us):
+            batches.append(_batch(kind, chain, names, some, rng, version))
     return batches
+
+
+def _by_version(times_us: NDArray[np.int64], until_us: int) -> Iterator[tuple[str, list[int]]]:
+    """Yield the version of the bot at that time, and the times in it, oldest first."""
+    starts = [until_us + int(hours * HOUR_US) for hours, _ in DEPLOYS]
+    versions = [FIRST_VERSION, *(name.rpartition(" ")[2] for _, name in DEPLOYS)]
+    for version, some in zip(versions, np.split(times_us, np.searchsorted(times_us, starts)), strict=True):
+        if len(some):
+            yield version, some.tolist()
 
 
 def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> ErrorBatch | None:
@@ -76,19 +90,24 @@ def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> Error
 
 def live_logged_error(at_us: int, rng: Generator) -> ErrorBatch:
     """Return one error that the bot caught and logged."""
-    return _batch(ErrorKind.LOGGED, _LOGGED, _LISTENER, [at_us], rng)
+    return _batch(ErrorKind.LOGGED, _LOGGED, _ASKED, [at_us], rng)
 
 
-def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator) -> ErrorBatch:
+def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, version: str = VERSION) -> ErrorBatch:
     file, line = _PLACES[profile.service]
     kind, _, message = text.partition(": ")
     frame = Frame(file, profile.operation, line + len(kind) + 3 * len(profile.operation), own=True)
     chain = (ErrorLink(kind, message, (_CALL, frame)),)
-    return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng)
+    return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng, version)
 
 
-def _batch(
-    kind: ErrorKind, chain: tuple[ErrorLink, ...], names: tuple[str, str], times_us: list[int], rng: Generator
+def _batch(  # noqa: PLR0917 - all of them describe one group
+    kind: ErrorKind,
+    chain: tuple[ErrorLink, ...],
+    names: tuple[str, str],
+    times_us: list[int],
+    rng: Generator,
+    version: str = VERSION,
 ) -> ErrorBatch:
     days, numbers = np.unique(np.array(times_us) // DAY_US, return_counts=True)
     counts: Mapping[tuple[str, str, int], int] = {
@@ -107,6 +126,6 @@ def _batch(
         counts=counts,
         users=frozenset(users),
         guilds=frozenset({"00000001"}),
-        version=VERSION,
-        examples=tuple(ErrorExample(at_us, *names, users[0], VERSION, chain) for at_us in times_us[-3:]),
+        version=version,
+        examples=tuple(ErrorExample(at_us, *names, users[0], version, chain) for at_us in times_us[-3:]),
     )

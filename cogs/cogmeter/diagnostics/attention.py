@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 MOST: Final = 3
 EVERYONE: Final = 50  # people that an incident of the whole bot affects, for the ranking
 WEIGHTS: Final = {INFO: 1, WARNING: 4, CRITICAL: 16}
-ACKNOWLEDGED: Final = 0.1  # the weight of an incident that a person handles
 PAST: Final = 0.5  # the weight of figures over the threshold for which no alert is active
 # Markers that may explain an incident, the likeliest first, and for how long after them.
 _CHANGES: Final = {VERSION: HOUR_US, MARK: HOUR_US, EXTENSION: 5 * MINUTE_US, START: 5 * MINUTE_US}
@@ -203,7 +202,7 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
         target=f"error:{group.id}" if leads_to == "errors" and group is not None else leads_to,
         alert=alert.uid,
     )
-    harm = WEIGHTS[severity] * max(people or 0, everyone) * (ACKNOWLEDGED if handled else 1.0)
+    harm = WEIGHTS[severity] * max(people or 0, everyone)
     return _Ranked(concern, harm, alert.started_us, handled)
 
 

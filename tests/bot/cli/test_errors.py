@@ -37,7 +37,7 @@ def test_errors_are_listed_with_their_place_and_failures_without_one_by_their_te
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "Errors (Last 24 Hours)"
-    assert lines[2].split() == ["id", "count", "people", "last", "(UTC)", "kind", "state", "place", "error"]
+    assert lines[2].split() == ["id", "count", "people", "(total)", "last", "(UTC)", "kind", "state", "place", "error"]
     assert lines[3].split()[:2] == ["1", "3"]
     assert lines[3].endswith("cogs/graph.py:42 in Graph.a      ValueError: no node a") or "in Graph.a " in lines[3]
     assert "new since version 1.4" in lines[3]

@@ -38,8 +38,9 @@ async def test_a_group_is_listed_with_type_file_line_function_message_count_and_
         await seed(home, make_errors("Rex", now_us(), count=12))
         embed = (await answer(home)).embeds[0]
         assert "**ValueError** in `cogs/graph.py:42 in Graph.Rex`: no node Rex" in embed.description
-        assert "**12** (none in the period before) · 2 users, 1 server · failed · new since the last start" in (
-            embed.description
+        assert (
+            "**12** (none in the 2 days before) · 2 users, 1 server in total · failed · new since the last start"
+            in (embed.description)
         )
         assert "Error 1" in embed.description
 

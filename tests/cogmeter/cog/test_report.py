@@ -57,7 +57,8 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
         assert said["Median time to acknowledge"] == "2 min"
         assert said["Median time to resolve"] == "6 min"
         assert said["Alerts by rule"] == (
-            "Response time of web-crawling: 6 times, 1 acknowledged (median: after 2 min), resolved (median: after 6 min)"
+            "Response time of web-crawling: 6 times, 1 acknowledged (median: after 2 min), "
+            "resolved (median: after 6 min)"
         )
         assert "Resolved without action" not in said
         advice = said["Suggested thresholds"]
