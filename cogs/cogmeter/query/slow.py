@@ -48,7 +48,7 @@ class SlowRun:
     """One slow run with its parts. Without a trace, all of it is own code that is not broken down."""
 
     trace: TraceRecord
-    spans: tuple[SpanRecord, ...]  # of the trace, and the stalls of the loop that other code caused meanwhile
+    spans: tuple[SpanRecord, ...]  # of the trace, and the stalls of the loop that other code caused during it
     traced: bool
     time: TimeShare
     first_output_us: int | None
@@ -249,7 +249,7 @@ class _Context:
         )
 
     def stalls_in(self, trace: TraceRecord) -> list[SpanRecord]:
-        """Return stalls during the run that are not in its trace: other code blocked the loop meanwhile."""
+        """Return stalls during the run that are not in its trace: other code blocked the loop at that time."""
         own = {span.operation for span in trace.spans if span.service == STALLS}
         until_us = trace.at_us + trace.duration_us
         number = max((span.id for span in trace.spans), default=0)

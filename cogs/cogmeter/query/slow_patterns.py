@@ -1,6 +1,6 @@
 """The known reasons why a run is slow: each pattern with its title, its advice, and the function that finds it.
 
-A pattern is found where it explains a considerable part of the run; the limits are constants beside its function.
+A pattern is found where it explains a considerable part of the run; the limits are constants above its function.
 ``{what}``, ``{time}`` and ``{count}`` in a cause are filled in by ``render.slow_text``, which formats the values.
 """
 
@@ -29,7 +29,7 @@ class TracedRun:
     """A trace and what is known around it."""
 
     trace: TraceRecord
-    spans: tuple[SpanRecord, ...]  # of the trace, and stalls of the loop that other code caused meanwhile
+    spans: tuple[SpanRecord, ...]  # of the trace, and stalls of the loop that other code caused during it
     typical_us: float | None = None  # p50 of the same command in the period; None if it ran too rarely
     usual_us: Mapping[str, float] = field(default_factory=dict)  # p50 of the dependencies, by service
     first_since_start: bool = False  # no earlier run of the command since the bot started
@@ -127,7 +127,7 @@ def _sequential(run: TracedRun) -> Evidence | None:
 
 
 def _reads(span: SpanRecord) -> bool:
-    """Return whether a request can run beside others: messages have an order, and so do a database's calls."""
+    """Return whether a request can run together with others: messages have an order, and so do a database's calls."""
     part = part_of(span.service)
     return part is TimePart.HOST or (part is TimePart.REST and span.operation.startswith("GET "))
 

@@ -94,7 +94,7 @@ async def test_a_range_has_an_end_and_a_service_inside_traces_leads_to_the_comma
     assert (await slow_runs(query(store), past, "knowledge-graph")).runs == ()
 
 
-async def test_a_loop_that_is_long_by_nature_is_one_entry_when_asked_for(store):
+async def test_a_loop_that_is_long_by_nature_is_one_entry(store):
     await ran(
         store,
         *(("discord.tasks", "Chores.night", NOW_US - number * 70_000_000, 60_000_000, ()) for number in range(1, 30)),

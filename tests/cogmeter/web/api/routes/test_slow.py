@@ -38,11 +38,11 @@ async def test_each_command_is_listed_with_its_parts_and_what_to_do(served):
             "what": "POST api.example.com",
             "time": 3_000,
             "calls": 1,
-            "usual_time": None,
+            "usualTime": None,
             "advice": PATTERNS["slow_upstream"].advice,
         }
     ]
-    assert (look["patterns"], look["not_broken_down"], body["where_the_time_goes"]) == ([], 2_100, None)
+    assert (look["patterns"], look["notBrokenDown"], body["whereTheTimeGoes"]) == ([], 2_100, None)
 
 
 async def test_one_command_has_where_its_time_goes_as_the_query_says(served):
@@ -51,9 +51,9 @@ async def test_one_command_has_where_its_time_goes_as_the_query_says(served):
         body = (await web.get(f"{PATH}?service=/ask")).json()
         report = await slow_runs(web.monitor.query, Period.DAY, "/ask")
     assert [run["duration"] for run in body["runs"]] == [run.trace.duration_us / 1000 for run in report.runs]
-    goes = body["where_the_time_goes"]
-    assert (goes["traced_runs"], goes["runs"], goes["shares"]["hosts"]) == (1, 1, 0.75)
-    assert goes["p50_run"] == goes["p95_run"] == body["runs"][0]["parts"]
+    goes = body["whereTheTimeGoes"]
+    assert (goes["tracedRuns"], goes["runs"], goes["shares"]["hosts"]) == (1, 1, 0.75)
+    assert goes["p50Run"] == goes["p95Run"] == body["runs"][0]["parts"]
 
 
 async def test_an_unknown_name_is_404_with_near_names_and_a_bad_range_is_422(served):
