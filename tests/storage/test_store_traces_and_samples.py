@@ -105,3 +105,17 @@ async def test_a_long_range_is_aggregated_in_pieces_with_the_same_result(store, 
 async def test_a_step_of_nothing_is_refused(store, noon):
     with pytest.raises(ValueError, match="step_us is 0"):
         await store.sample_steps(["a"], noon, noon + 1, step_us=0)
+
+
+async def test_a_range_of_traces_has_an_end_and_one_of_each_name_is_its_slowest(store, noon):
+    def trace(at_us, operation, duration_us):
+        return TraceRecord(at_us, "discord.commands", operation, duration_us, Outcome.OK, None, 0, ())
+
+    await store.add_traces(
+        [trace(noon, "ask", 5), trace(noon + 1, "ask", 9), trace(noon + 2, "look", 7), trace(noon + 3, "ask", 99)]
+    )
+    found = await store.traces(None, None, noon, until_us=noon + 3, limit=9, one_each=True)
+    assert [(one.operation, one.duration_us) for one in found] == [("ask", 9), ("look", 7)]
+    assert [one.duration_us for one in await store.traces(None, None, noon, until_us=noon + 2, limit=9)] == [9, 5]
+    found = await store.traces("discord.commands", "ask", noon, limit=9, one_each=True)
+    assert [one.duration_us for one in found] == [99]

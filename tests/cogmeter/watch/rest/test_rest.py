@@ -92,6 +92,20 @@ async def test_an_exhausted_bucket_shows_as_waiting(discord_server, channel, rec
     assert ends == sorted(ends)
 
 
+async def test_a_wait_for_a_rate_limit_is_a_part_of_the_trace_before_its_request(discord_server, channel, recorded):
+    discord_server.rest.buckets.limit(SEND, limit=1, window_s=0.2)
+    trace = tracing.Trace("ask", now_ns())
+    token = tracing.begin(trace)
+    for number in range(2):
+        await channel.send(str(number))
+    tracing.end(token)
+    (wait,) = (span for span in trace.spans if span.service == "discord.rate_limits")
+    assert (wait.operation, wait.parent, wait.outcome) == (SEND, 0, Outcome.OK)
+    second = trace.spans[-1]
+    assert wait.start_ns + wait.duration_ns == second.start_ns
+    assert wait.duration_ns // 1_000_000 == recorded()[-1].metadata["rate_limit_wait_ms"]
+
+
 async def test_server_errors_are_upstream_and_their_back_off_is_no_rate_limit(discord_server, channel, recorded):
     discord_server.fail(server_error(502), SEND)
     await channel.send("again")

@@ -12,7 +12,7 @@ from page_driver import SETTLED, calm, opened
 
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.schemas.times import iso
-from cogmeter_storage.model import Marker, Outcome
+from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
 
 HTML = {"headers": {"Accept": "text/html"}}
 PANEL = "document.querySelector('#selection')?.innerText ?? ''"
@@ -237,3 +237,21 @@ async def test_the_marks_of_a_chart_name_the_alert_of_each_breach(served):
         (alert,) = await web.monitor.store.alerting.alerts(["resolved"])
     (marks,) = re.findall(r'data-marks="([^"]*)"', page)
     assert [breach[2:] for breach in json.loads(unescape(marks))["breaches"]] == [["error_rate", alert.uid]]
+
+
+@pytest.mark.parametrize("path", ["/performance", "/performance/services/discord.commands?operation=ask"])
+async def test_a_selection_says_why_its_slow_runs_are_slow_and_those_of_another_time_not(served, path):
+    span = SpanRecord(1, 0, "http.api.example.com", "POST", 100_000, 3_000_000, Outcome.OK)
+    async with served() as web:
+        now_us = time.time_ns() // 1_000 // MINUTE_US * MINUTE_US
+        (series,) = await web.monitor.store.series_ids([("discord.commands", "ask")])
+        rows = [(series, now_us - ago * MINUTE_US, 3_500_000, Outcome.OK, None, None) for ago in range(60, 0, -1)]
+        await web.monitor.store.append([rows], now_us=now_us)
+        at_us = now_us - 35 * MINUTE_US
+        trace = TraceRecord(at_us, "discord.commands", "ask", 3_500_000, Outcome.OK, None, 0, (span,))
+        await web.monitor.store.add_traces([trace])
+        join = "&" if "?" in path else "?"
+        then = panel_of((await web.get(f"{path}{join}{stretch(now_us, 45, 28)}", **HTML)).text)
+        later = panel_of((await web.get(f"{path}{join}{stretch(now_us, 9, 1)}", **HTML)).text)
+    assert "POST api.example.com took 3 s. Set a timeout" in then
+    assert "POST api.example.com" not in later
