@@ -199,9 +199,9 @@ def main() -> None:
     made.add_argument("--seed", type=int, default=1, help="of all random numbers")
     options = made.parse_args()
     rng = np.random.default_rng(options.seed)
-    of_operations(rng, sized(options, 1_000, 60, 2))
-    of_databases(rng, sized(options, 100, 5, 1))
-    of_checks(rng, sized(options, 150, 6, 1))
+    of_operations(rng, sized(options, 600, 60, 2))
+    of_databases(rng, sized(options, 60, 5, 1))
+    of_checks(rng, sized(options, 100, 6, 1))
 
 
 if __name__ == "__main__":
