@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import (
         Cleaned,
         Damage,
+        Erased,
         FailureGroup,
         Marker,
         OperationRecord,
@@ -304,8 +305,8 @@ class Store(Protocol):
         """
         ...
 
-    async def erase_person(self, person: Person) -> int:
-        """Erase the data that identifies one person; return the number of changed rows. The operations themselves stay.
+    async def erase_person(self, person: Person) -> Erased:
+        """Erase the data that identifies one person; return the numbers of changed rows. The operations stay.
 
         The metadata entry is removed, and so is its value from the users of errors and of costs, whose sums stay. The
         user id is replaced in texts and metadata, whether text or number. The display name is replaced where it names

@@ -189,6 +189,22 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """The numbers of rows from which the data of one person was erased."""
+
+    operations: int = 0
+    traces: int = 0
+    errors: int = 0  # groups, their examples, and the users that they count
+    alerts: int = 0  # alerts, their changes and deliveries, and mutes
+    others: int = 0  # the audit log, thresholds, markers, sums of costs, and rows that were set apart
+
+    @property
+    def rows(self) -> int:
+        """All rows together."""
+        return self.operations + self.traces + self.errors + self.alerts + self.others
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
     """The amount of stored data that could not be read. Repaired and removed data is counted until a clean-up."""
 

@@ -127,7 +127,7 @@ async def test_forgetting_takes_the_person_out_and_leaves_all_else(store, append
     await append(store, rows)
     await store.add_marker(Marker(noon, "mark", "by 123456789012345678"))
     await store.alerting.add_mute(Mute("alpha", "", noon, noon + HOUR_US, "Ann", "asked by 123456789012345678"))
-    assert await store.erase_person(SOMEBODY) == 3 + 1 + 2 + 2  # operations, marker, mute, the mute's audit
+    assert (await store.erase_person(SOMEBODY)).rows == 3 + 1 + 2 + 2  # operations, marker, mute, the mute's audit
     found = await everything(store)
     assert [one.metadata for one in found] == [
         {"guild": "ffffffff", "model": "x"},
@@ -141,7 +141,7 @@ async def test_forgetting_takes_the_person_out_and_leaves_all_else(store, append
     assert (mute.actor, mute.reason) == ("(forgotten)", "asked by (forgotten)")
     assert [one.actor for one in await store.alerting.audit()] == ["(forgotten)"]
     assert [one.name for one in await store.markers(noon, noon + 1)] == ["by (forgotten)"]
-    assert await store.erase_person(SOMEBODY) == 0
+    assert (await store.erase_person(SOMEBODY)).rows == 0
 
 
 async def test_erasing_removes_the_person_from_errors(store, make_errors, noon, tmp_path):
@@ -152,7 +152,7 @@ async def test_erasing_removes_the_person_from_errors(store, make_errors, noon, 
     await store.errors.add([make_errors("b", noon, guilds=frozenset({"0000cafe"}))])
     await store.errors.resolve(1, actor="Ann", now_us=noon)
     # Message and name of the group, user and text of the example, the person, and the actor of the audit entry.
-    assert await store.erase_person(SOMEBODY) == 6
+    assert (await store.erase_person(SOMEBODY)).rows == 6
     group, (example,) = await store.errors.group(1)
     assert (group.message, group.resolved_by, group.users) == (
         "no right for (forgotten) in 1123456789012345678",
@@ -161,7 +161,7 @@ async def test_erasing_removes_the_person_from_errors(store, make_errors, noon, 
     )
     assert (example.user, example.chain[0].message) == (None, group.message)
     assert (await store.errors.group(2))[0].guilds == 1
-    assert await store.erase_person(SOMEBODY) == 0
+    assert (await store.erase_person(SOMEBODY)).rows == 0
     await store.backup(tmp_path / "copy.db")
     content = (tmp_path / "copy.db").read_bytes()
     assert not [text for text in (b"0a1b2c3d", b" 123456789012345678", b"Ann") if text in content]

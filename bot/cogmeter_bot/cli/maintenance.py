@@ -16,7 +16,8 @@ from cogmeter_bot.errors import NO_DATA, OutputFileError
 
 if TYPE_CHECKING:
     from cogmeter_bot.cli.output import ProgressStep
-    from cogmeter_storage import Person, Store
+    from cogmeter_storage import Store
+    from cogmeter_storage.model import Erased
 
 
 @click.command()
@@ -148,33 +149,26 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
     import asyncio
 
     from cogmeter.redaction import quoted
+    from cogmeter.render.erasure_text import erased_text
+    from cogmeter.watch.interactions.erasure import is_user_id
     from cogmeter_bot.sources.factory import write_database
 
-    if not (user.isascii() and user.isdecimal() and 15 <= len(user) <= 20):
+    if not is_user_id(user):
         raise click.BadParameter(
             f"{quoted(user, strict=True)} is not a Discord id of 15 to 20 digits", param_hint="'--user'"
         )
 
-    async def work(store: Store) -> int:
-        return await store.erase_person(await _person(store, user, name))
+    async def work(store: Store) -> Erased:
+        from cogmeter.watch.interactions.erasure import forget_user
+
+        return await forget_user(store, user, name)
 
     with reporting_errors():
         _require_database(database)
         if not yes:
             click.confirm(f"Permanently remove user {user}?", abort=True)
-        rows = asyncio.run(write_database(database, work))
-    echo(f"Removed from {rows:,} {'row' if rows == 1 else 'rows'}")
-
-
-async def _person(store: Store, user: str, name: str | None) -> Person:
-    """Return the hash and the id under which a store knows a user; a store without a key has no hashes."""
-    from cogmeter.watch.interactions.people import KEY, People, Who
-    from cogmeter_storage import Person
-
-    people = People(slow_ms=0)
-    people.key = await store.get_value(KEY)
-    hashes = people.of(Who(user, None, None, 0))
-    return Person(("user", hashes.get("user", user)), user, name)
+        erased = asyncio.run(write_database(database, work))
+    echo(f"Removed from {erased_text(erased)}")
 
 
 def _require_database(database: Path | None) -> None:

@@ -18,6 +18,7 @@ from cogmeter.cog import (
     doctor,
     errors,
     export,
+    forget,
     guide,
     health,
     live,
@@ -65,6 +66,7 @@ FAMILIES: Final[tuple[Callable[[app_commands.Group, Responder], None], ...]] = (
     resources.add,
     live.add,
     export.add,
+    forget.add,
 )
 
 

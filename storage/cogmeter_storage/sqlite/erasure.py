@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter_storage.model import Erased
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.costs import forget_user
 
@@ -43,27 +45,35 @@ _NAME_COLUMNS: Final = (
     ("error_group", "resolved_by"),
 )
 
-_ERASE_HASH: Final = (
-    "DELETE FROM error_person WHERE hash = ?",
-    "UPDATE error_example SET user = NULL WHERE user = ?",
-)
+_ERASE_HASH: Final = {
+    "error_person": "DELETE FROM error_person WHERE hash = ?",
+    "error_example": "UPDATE error_example SET user = NULL WHERE user = ?",
+}
+_KINDS: Final = {  # the fields of Erased
+    "trace": "traces",
+    **dict.fromkeys(("error_group", "error_example", "error_person"), "errors"),
+    **dict.fromkeys(("alert", "alert_change", "attempt", "mute"), "alerts"),
+}
 
 
-async def erase_person(writer: Writer, person: Person) -> int:
+async def erase_person(writer: Writer, person: Person) -> Erased:
     """Implement Store.erase_person. Old content is overwritten with zeros, in the file and in its write-ahead log."""
-    changed = 0
+    operations, small = 0, Counter[str]()
     await writer.run(_set_secure_delete, on=True)
     try:
         for first_id, last_id in _id_chunks(*await writer.run(_id_range)):
-            changed += await writer.run(
+            operations += await writer.run(
                 partial(_erase_from_operations, person=person, first_id=first_id, last_id=last_id)
             )
             await asyncio.sleep(_PAUSE_S)
-        changed += await writer.run(partial(_erase_from_small_tables, person=person))
+        small = await writer.run(partial(_erase_from_small_tables, person=person))
         await writer.run(_truncate_log)
     finally:
         await writer.run(_set_secure_delete, on=False)
-    return changed
+    kinds: Counter[str] = Counter()
+    for table, rows in small.items():
+        kinds[_KINDS.get(table, "others")] += rows
+    return Erased(operations, **kinds)
 
 
 def _id_range(raw: sqlite3.Connection) -> tuple[int, int]:
@@ -120,27 +130,29 @@ def _replace_in_json(value: Any, user_id: re.Pattern[str]) -> Any:
     return ERASED if isinstance(value, int) and user_id.fullmatch(str(value)) else value
 
 
-def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> int:
-    """Erase from the small tables in one transaction; return the number of changed rows."""
-    user_id, changed = _id_pattern(person), 0
+def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> Counter[str]:
+    """Erase from the small tables in one transaction; return the number of changed rows by table."""
+    user_id, changed = _id_pattern(person), Counter[str]()
     with transaction(raw):
         for table, columns in _TEXT_COLUMNS.items():
             for column in columns:
-                changed += _replace_in_column(raw, table, column, user_id, person.user_id)
-        for statement in _ERASE_HASH:
-            changed += raw.execute(statement, (person.metadata_entry[1],)).rowcount
+                changed[table] += _replace_in_column(raw, table, column, user_id, person.user_id)
+        for table, statement in _ERASE_HASH.items():
+            changed[table] += raw.execute(statement, (person.metadata_entry[1],)).rowcount
         if person.metadata_entry[0] == "user":
-            changed += forget_user(raw, person.metadata_entry[1])
+            changed["cost"] += forget_user(raw, person.metadata_entry[1])
         # Statements cannot be searched column by column.
         for table in ("damage", "set_apart"):
             delete = (
                 f"DELETE FROM {table} WHERE instr(statement, ?1) OR instr(statement, ifnull(?2, ?1))"  # noqa: S608 - names of our tables
                 " OR instr(statement, ?3)"
             )
-            changed += raw.execute(delete, (person.user_id, person.display_name, person.metadata_entry[1])).rowcount
+            changed[table] += raw.execute(
+                delete, (person.user_id, person.display_name, person.metadata_entry[1])
+            ).rowcount
         for table, column in _NAME_COLUMNS if person.display_name else ():
             update = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # noqa: S608 - names of our tables
-            changed += raw.execute(update, (ERASED, person.display_name)).rowcount
+            changed[table] += raw.execute(update, (ERASED, person.display_name)).rowcount
     return changed
 
 

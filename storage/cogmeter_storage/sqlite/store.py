@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import (
         Cleaned,
         Damage,
+        Erased,
         FailureGroup,
         Marker,
         OperationRecord,
@@ -273,7 +274,7 @@ class SqliteStore:
         await verify.verify(self._reading, self._writer_or_none, self._damage)
         return (await self.status()).damage
 
-    async def erase_person(self, person: Person) -> int:
+    async def erase_person(self, person: Person) -> Erased:
         """Erase the data that identifies one person."""
         return await erasure.erase_person(self._writer, person)
 

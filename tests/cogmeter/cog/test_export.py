@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -48,14 +47,14 @@ async def test_the_file_has_the_operations_and_only_the_user_sees_it(move_in, ow
 
 
 async def test_services_select_and_without_a_format_the_setting_decides(move_in):
-    async with move_in(PERFORMANCE_EXPORT_FORMAT="ndjson") as home:
+    async with move_in(PERFORMANCE_EXPORT_FORMAT="csv") as home:
         await recorded(home, ["alpha", "beta", "gamma, delta"])
         result = await ask(home, services="alpha, beta")
         (file,) = result.response.attachments
-        lines = (await file.read()).decode().splitlines()
+        rows = list(csv.DictReader(io.StringIO((await file.read()).decode())))
         comma = await ask(home, services="gamma, delta")
-    assert file.filename.endswith(".ndjson")
-    assert {json.loads(line)["service"] for line in lines} == {"alpha", "beta"}
+    assert file.filename.endswith(".csv")
+    assert {row["service"] for row in rows} == {"alpha", "beta"}
     assert "gamma, delta" in comma.response.embeds[0].description
 
 

@@ -45,7 +45,7 @@ async def until(condition):
 
 
 async def test_the_message_shows_the_last_minute_and_is_updated(with_live):
-    async with with_live() as (home, live):
+    async with with_live() as (home, _live):
         message = await begin(home)
         (first,) = message.embeds
         for _ in range(7):
@@ -61,7 +61,7 @@ async def test_the_message_shows_the_last_minute_and_is_updated(with_live):
 
 
 async def test_the_button_stops_it(with_live):
-    async with with_live() as (home, live):
+    async with with_live() as (home, _live):
         message = await begin(home)
         await home.owner.click(message, label="Stop")
         await until(lambda: home.channel.last_message.embeds[0].title == "Live (ended)")
@@ -71,7 +71,7 @@ async def test_the_button_stops_it(with_live):
 
 
 async def test_a_stranger_cannot_stop_it(with_live):
-    async with with_live() as (home, live):
+    async with with_live() as (home, _live):
         message = await begin(home)
         refused = await home.stranger.click(message, label="Stop")
         assert refused.ephemeral
@@ -117,7 +117,7 @@ async def test_unloading_ends_it(with_live):
 
 
 async def test_the_button_of_a_message_that_a_crash_left_says_that_it_has_ended(with_live):
-    async with with_live() as (home, live):
+    async with with_live() as (home, _live):
         message = await begin(home)
         for one in messages(home):
             one.close()  # nobody listens any more, as after a crash
@@ -159,7 +159,7 @@ async def test_edits_that_are_refused_again_and_again_end_it(with_live, monkeypa
 
 
 async def test_a_stranger_is_refused(with_live):
-    async with with_live() as (home, live):
+    async with with_live() as (home, _live):
         result = await home.stranger.slash(home.channel, "perf live")
         assert result.ephemeral
         assert messages(home) == []

@@ -291,5 +291,5 @@ async def test_a_person_is_forgotten_in_what_was_set_apart(url, path, wall):
         await store.append([[(1, NOW_US + YEARS_US, 5, 0, None, '{"user": "0a1b2c3d"}')]], now_us=NOW_US + YEARS_US)
     async with opened(url) as store:
         assert (await store.status()).clock.operations == 1
-        assert await store.erase_person(Person(("user", "0a1b2c3d"), "123456789012345678"))
+        assert (await store.erase_person(Person(("user", "0a1b2c3d"), "123456789012345678"))).rows
     assert b"0a1b2c3d" not in path.read_bytes()

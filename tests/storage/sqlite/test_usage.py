@@ -140,7 +140,7 @@ async def test_a_person_is_not_in_the_file_under_any_id(path, url, noon):
     keys = np.repeat([2, 4, 3], [900, 30, 400])
     await store.usage.add(UsageBatch(noon, keys, np.concatenate([hashes, hashes[:30], hashes[:400]])))
     await store.fold(now_us=noon + 2 * DAY_US)
-    assert await store.erase_person(Person(("user", "0a0b0c0d"), "4711")) == 0
+    assert (await store.erase_person(Person(("user", "0a0b0c0d"), "4711"))).rows == 0
     await store.vacuum()
     await store.close()
     content = path.read_bytes()

@@ -14,6 +14,7 @@ from cogmeter.web.api.bodies import BODY_BYTES
 from cogmeter.web.api.routes import (
     alerts,
     comparison,
+    erasure,
     errors,
     health,
     live,
@@ -56,6 +57,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *state.ROUTES,
     *resources.ROUTES,
+    *erasure.ROUTES,
 )
 
 HEADERS: Final = {

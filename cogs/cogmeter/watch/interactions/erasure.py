@@ -1,0 +1,37 @@
+"""Erases what a store knows about one user: the one place for chat, REST and the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cogmeter.watch.interactions.people import KEY, People, Who
+from cogmeter_storage.model import Person
+
+if TYPE_CHECKING:
+    from cogmeter_storage.base import Store
+    from cogmeter_storage.model import Erased
+
+
+def is_user_id(text: str) -> bool:
+    """Return whether a text is a Discord id."""
+    return text.isascii() and text.isdecimal() and 15 <= len(text) <= 20
+
+
+async def forget_user(store: Store, user_id: str, name: str | None = None) -> Erased:
+    """Erase a user from every kind of stored data; ``name`` is the display name in alerts, mutes and changes.
+
+    A new kind of data about users is erased here, with the hash ``person.metadata_entry[1]``.
+
+    Raises:
+        StorageError: the store cannot be written; what was erased stays erased.
+    """
+    person = await person_of(store, user_id, name)
+    return await store.erase_person(person)
+
+
+async def person_of(store: Store, user_id: str, name: str | None = None) -> Person:
+    """Return the hash and the id under which a store knows a user; a store without a key has no hashes."""
+    people = People(slow_ms=0)
+    people.key = await store.get_value(KEY)
+    hashes = people.of(Who(user_id, None, None, 0))
+    return Person(("user", hashes.get("user", user_id)), user_id, name)
