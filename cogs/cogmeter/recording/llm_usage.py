@@ -212,7 +212,7 @@ class UsageReader:
         self._set(prompt, answered, _count(tokens, "cachedContentTokenCount", "cached_content_token_count"))
 
     def _read_input_output(self, tokens: Any) -> None:
-        """Read the usage of Anthropic, whose input is without the cache, or of OpenAI's responses, which includes it."""
+        """Read the usage of Anthropic, whose input is without the cache, or of OpenAI's responses, which has it in."""
         read, written = _count(tokens, "cache_read_input_tokens"), _count(tokens, "cache_creation_input_tokens")
         details = _get(tokens, "input_tokens_details")
         if details is not None:

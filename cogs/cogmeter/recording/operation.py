@@ -227,8 +227,7 @@ def annotated_class(timed: type[Operation], part_of: Callable[[], object]) -> ty
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             finish(self, kind, error, trace)
-            self._details = self._details or _ENDED
-            _leave(leave, self._token)
+            _leave(self, leave, self._token)
 
         async def __aenter__(self) -> Self:
             self._token = enter((self, part_of()))
@@ -239,13 +238,13 @@ def annotated_class(timed: type[Operation], part_of: Callable[[], object]) -> ty
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             finish(self, kind, error, trace)
-            self._details = self._details or _ENDED
-            _leave(leave, self._token)
+            _leave(self, leave, self._token)
 
     return Annotated
 
 
-def _leave(reset: Callable[[Token[Any]], None], token: Token[Any]) -> None:
+def _leave(operation: Operation, reset: Callable[[Token[Any]], None], token: Token[Any]) -> None:
+    operation._details = operation._details or _ENDED  # noqa: SLF001 - of this module
     try:
         reset(token)
     except ValueError:  # a generator may be closed in another context than it was started in

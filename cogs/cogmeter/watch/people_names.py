@@ -1,4 +1,4 @@
-"""The names of guilds and users by their hashes, for display: asked of Discord when they are shown, and never stored."""
+"""The names of guilds and users by their hashes, for display: read when they are shown, and never stored."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ _SET_VALUE: Final = "INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)"
 
 # From one start to the next: a scan would read each row of the last months again and again.
 _UNFOLDED: Final = (
-    "WITH RECURSIVE step (at) AS (SELECT min(start_us) FROM cost WHERE start_us < ?1 UNION ALL"
+    "WITH RECURSIVE step (at) AS (SELECT min(start_us) FROM cost WHERE start_us < ?1 UNION ALL"  # noqa: S608 - names of our columns
     " SELECT (SELECT min(start_us) FROM cost WHERE start_us > at AND start_us < ?1) FROM step WHERE at IS NOT NULL)"
-    f" SELECT at FROM step WHERE at % {DAY_US}"  # noqa: S608 - names of our columns
+    f" SELECT at FROM step WHERE at % {DAY_US}"
     f" AND EXISTS (SELECT 1 FROM cost WHERE start_us = at AND {sound_rows('cost')}) LIMIT 1"
 )
 

@@ -7,7 +7,6 @@ from discord.ext import commands
 
 import cogmeter
 from cogmeter.render.charts.chart import CHART_NAME
-from cogmeter_storage.model import DAY_US
 
 RESPONSE = {"model": "gpt-4o", "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}}
 
@@ -48,7 +47,7 @@ async def answer(home, **options):
 async def test_commands_and_replies_pay_for_what_runs_below_them(move_in):
     async with move_in() as home:
         await asked(home)
-        embed, message = await answer(home)
+        embed, _ = await answer(home)
         assert embed.title == "Cost by command (last 30 days)"
         assert embed.description.startswith("**$0.0070** for 2 operations · 2 k input, 200 output tokens")
         assert "**/ask** $0.0035 · 50%" in embed.description
@@ -78,7 +77,7 @@ async def test_servers_and_users_have_names_that_are_stored_nowhere(move_in):
 
 async def test_without_costs_the_answer_says_how_to_record_some(move_in):
     async with move_in() as home:
-        embed, message = await answer(home, period="24h", by="model")
+        embed, _ = await answer(home, period="24h", by="model")
     assert "No tokens and no costs were recorded in this period." in embed.description
     assert "cogmeter.usage(response)" in embed.description
     assert embed.image.url is None
@@ -113,7 +112,7 @@ async def test_a_long_list_has_pages_and_a_menu_with_the_groupings(move_in):
 @pytest.mark.parametrize("value", ["gpt-4o", "gpt-4o=1", "a=1/x", "a=-1/2", "a=1/2, A=3/4", "=1/2"])
 async def test_a_price_that_cannot_be_read_fails_the_load_with_its_name_value_and_fix(move_in, value):
     with pytest.raises(
-        commands.ExtensionError, match="PERFORMANCE_COST_PRICES=.*for example PERFORMANCE_COST_PRICES=my-model"
+        commands.ExtensionError, match=r"PERFORMANCE_COST_PRICES=.*for example PERFORMANCE_COST_PRICES=my-model"
     ):
         async with move_in(PERFORMANCE_COST_PRICES=value):
             pass
@@ -131,4 +130,3 @@ async def test_a_command_can_ask_for_the_budget_before_it_spends(move_in):
     assert reading.breached
     assert "A user has spent $0.00 of its daily budget of $0.00 (2 users at the threshold)" in reading.message
     assert reading.current == pytest.approx(3_500 / 3_000)
-    assert DAY_US

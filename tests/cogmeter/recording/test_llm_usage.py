@@ -48,10 +48,19 @@ GEMINI = {"responseId": "r1", "modelVersion": "gemini-2.5-flash"}
 
 RESPONSES = {
     "OpenAI": (
-        OPENAI | {
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi", "refusal": None}}],
+        OPENAI
+        | {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": "Hi", "refusal": None},
+                }
+            ],
             "usage": {
-                "prompt_tokens": 1_200, "completion_tokens": 90, "total_tokens": 1_290,
+                "prompt_tokens": 1_200,
+                "completion_tokens": 90,
+                "total_tokens": 1_290,
                 "prompt_tokens_details": {"cached_tokens": 1_024, "audio_tokens": 0},
                 "completion_tokens_details": {"reasoning_tokens": 64},
             },
@@ -59,62 +68,110 @@ RESPONSES = {
         stored("gpt-4o-2024-08-06", 1_200, 90, cached_tokens=1_024, finish="stop"),
     ),
     "OpenAI, tool calls": (
-        OPENAI | {
-            "choices": [{"finish_reason": "tool_calls", "message": {"content": None, "tool_calls": [
-                {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]}}],
+        OPENAI
+        | {
+            "choices": [
+                {
+                    "finish_reason": "tool_calls",
+                    "message": {
+                        "content": None,
+                        "tool_calls": [
+                            {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+                        ],
+                    },
+                }
+            ],
             "usage": {"prompt_tokens": 82, "completion_tokens": 17, "total_tokens": 99},
         },
         stored("gpt-4o-2024-08-06", 82, 17, finish="tool_calls"),
     ),
     "OpenAI, refused": (
-        OPENAI | {
+        OPENAI
+        | {
             "choices": [{"finish_reason": "stop", "message": {"content": None, "refusal": "I cannot help with that."}}],
             "usage": {"prompt_tokens": 20, "completion_tokens": 8, "total_tokens": 28},
         },
         stored("gpt-4o-2024-08-06", 20, 8, finish="refused"),
     ),
     "OpenAI, cut": (
-        OPENAI | {"choices": [{"finish_reason": "length", "message": {"content": "It"}}],
-                  "usage": {"prompt_tokens": 20, "completion_tokens": 1}},
+        OPENAI
+        | {
+            "choices": [{"finish_reason": "length", "message": {"content": "It"}}],
+            "usage": {"prompt_tokens": 20, "completion_tokens": 1},
+        },
         stored("gpt-4o-2024-08-06", 20, 1, finish="cut"),
     ),
     "OpenAI, embeddings": (
-        {"object": "list", "model": "text-embedding-3-small", "data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}},
+        {
+            "object": "list",
+            "model": "text-embedding-3-small",
+            "data": [],
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        },
         stored("text-embedding-3-small", 8, 0),
     ),
     "OpenAI's responses": (
         {
-            "id": "resp_1", "object": "response", "model": "gpt-5", "status": "completed", "incomplete_details": None,
+            "id": "resp_1",
+            "object": "response",
+            "model": "gpt-5",
+            "status": "completed",
+            "incomplete_details": None,
             "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
-            "usage": {"input_tokens": 75, "input_tokens_details": {"cached_tokens": 64}, "output_tokens": 1_186,
-                      "output_tokens_details": {"reasoning_tokens": 1_024}, "total_tokens": 1_261},
+            "usage": {
+                "input_tokens": 75,
+                "input_tokens_details": {"cached_tokens": 64},
+                "output_tokens": 1_186,
+                "output_tokens_details": {"reasoning_tokens": 1_024},
+                "total_tokens": 1_261,
+            },
         },
         stored("gpt-5", 75, 1_186, cached_tokens=64, finish="stop"),
     ),
     "OpenAI's responses, cut": (
         {
-            "id": "resp_2", "object": "response", "model": "gpt-5", "status": "incomplete",
-            "incomplete_details": {"reason": "max_output_tokens"}, "output": [],
+            "id": "resp_2",
+            "object": "response",
+            "model": "gpt-5",
+            "status": "incomplete",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": [],
             "usage": {"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 16},
         },
         stored("gpt-5", 75, 16, finish="cut"),
     ),
     "OpenAI's responses, a function": (
         {
-            "id": "resp_3", "object": "response", "model": "gpt-5", "status": "completed",
+            "id": "resp_3",
+            "object": "response",
+            "model": "gpt-5",
+            "status": "completed",
             "output": [{"type": "function_call", "name": "look", "arguments": "{}"}],
             "usage": {"input_tokens": 5, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 6},
         },
         stored("gpt-5", 5, 6, finish="tool_calls"),
     ),
     "Anthropic, cached": (
-        CLAUDE | {"stop_reason": "end_turn", "content": [{"type": "text", "text": "Hi"}], "usage": {
-            "input_tokens": 21, "cache_creation_input_tokens": 188, "cache_read_input_tokens": 1_000, "output_tokens": 393}},
+        CLAUDE
+        | {
+            "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "Hi"}],
+            "usage": {
+                "input_tokens": 21,
+                "cache_creation_input_tokens": 188,
+                "cache_read_input_tokens": 1_000,
+                "output_tokens": 393,
+            },
+        },
         stored("claude-sonnet-4-5", 1_209, 393, cached_tokens=1_000, cache_write_tokens=188, finish="stop"),
     ),
     "Anthropic, tool calls": (
-        CLAUDE | {"stop_reason": "tool_use", "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}],
-                  "usage": {"input_tokens": 472, "output_tokens": 89}},
+        CLAUDE
+        | {
+            "stop_reason": "tool_use",
+            "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}],
+            "usage": {"input_tokens": 472, "output_tokens": 89},
+        },
         stored("claude-sonnet-4-5", 472, 89, finish="tool_calls"),
     ),
     "Anthropic, refused": (
@@ -126,77 +183,167 @@ RESPONSES = {
         stored("claude-sonnet-4-5", 9, 1_024, finish="cut"),
     ),
     "Gemini, cached, with thoughts": (
-        GEMINI | {"candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
-                  "usageMetadata": {"promptTokenCount": 2_000, "cachedContentTokenCount": 1_500, "candidatesTokenCount": 30,
-                                    "thoughtsTokenCount": 120, "toolUsePromptTokenCount": 10, "totalTokenCount": 2_160}},
+        GEMINI
+        | {
+            "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],
+            "usageMetadata": {
+                "promptTokenCount": 2_000,
+                "cachedContentTokenCount": 1_500,
+                "candidatesTokenCount": 30,
+                "thoughtsTokenCount": 120,
+                "toolUsePromptTokenCount": 10,
+                "totalTokenCount": 2_160,
+            },
+        },
         stored("gemini-2.5-flash", 2_010, 150, cached_tokens=1_500, finish="stop"),
     ),
     "Gemini, tool calls": (
-        GEMINI | {"candidates": [{"content": {"parts": [{"functionCall": {"name": "look", "args": {}}}]}, "finishReason": "STOP"}],
-                  "usageMetadata": {"promptTokenCount": 50, "candidatesTokenCount": 12, "totalTokenCount": 62}},
+        GEMINI
+        | {
+            "candidates": [
+                {"content": {"parts": [{"functionCall": {"name": "look", "args": {}}}]}, "finishReason": "STOP"}
+            ],
+            "usageMetadata": {"promptTokenCount": 50, "candidatesTokenCount": 12, "totalTokenCount": 62},
+        },
         stored("gemini-2.5-flash", 50, 12, finish="tool_calls"),
     ),
     "Gemini, refused": (
-        GEMINI | {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}},
+        GEMINI
+        | {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}},
         stored("gemini-2.5-flash", 9, 0, finish="refused"),
     ),
     "Gemini, cut": (
-        GEMINI | {"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 64}},
+        GEMINI
+        | {
+            "candidates": [{"finishReason": "MAX_TOKENS"}],
+            "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 64},
+        },
         stored("gemini-2.5-flash", 9, 64, finish="cut"),
     ),
     "Gemini's Python client": (
-        {"response_id": "r2", "model_version": "gemini-2.5-pro",
-         "candidates": [{"finish_reason": FinishReason.SAFETY, "content": None}],
-         "usage_metadata": {"prompt_token_count": 7, "candidates_token_count": None, "thoughts_token_count": 3}},
+        {
+            "response_id": "r2",
+            "model_version": "gemini-2.5-pro",
+            "candidates": [{"finish_reason": FinishReason.SAFETY, "content": None}],
+            "usage_metadata": {"prompt_token_count": 7, "candidates_token_count": None, "thoughts_token_count": 3},
+        },
         stored("gemini-2.5-pro", 7, 3, finish="refused"),
     ),
     "LiteLLM": (
-        OPENAI | {"model": "anthropic/claude-sonnet-4-5", "choices": [{"finish_reason": "stop", "message": {"content": "Hi"}}],
-                  "usage": {"prompt_tokens": 1_209, "completion_tokens": 5, "cache_read_input_tokens": 1_000,
-                            "cache_creation_input_tokens": 188, "prompt_tokens_details": {"cached_tokens": 1_000}},
-                  "_hidden_params": {"response_cost": 0.00123}},
-        stored("anthropic/claude-sonnet-4-5", 1_209, 5, cached_tokens=1_000, cache_write_tokens=188, cost_usd=0.00123, finish="stop"),
+        OPENAI
+        | {
+            "model": "anthropic/claude-sonnet-4-5",
+            "choices": [{"finish_reason": "stop", "message": {"content": "Hi"}}],
+            "usage": {
+                "prompt_tokens": 1_209,
+                "completion_tokens": 5,
+                "cache_read_input_tokens": 1_000,
+                "cache_creation_input_tokens": 188,
+                "prompt_tokens_details": {"cached_tokens": 1_000},
+            },
+            "_hidden_params": {"response_cost": 0.00123},
+        },
+        stored(
+            "anthropic/claude-sonnet-4-5",
+            1_209,
+            5,
+            cached_tokens=1_000,
+            cache_write_tokens=188,
+            cost_usd=0.00123,
+            finish="stop",
+        ),
     ),
     "DeepSeek, cached": (
-        OPENAI | {"model": "deepseek-chat", "choices": [{"finish_reason": "stop", "message": {"content": "Hi"}}],
-                  "usage": {"prompt_tokens": 300, "completion_tokens": 4, "prompt_cache_hit_tokens": 256, "prompt_cache_miss_tokens": 44}},
+        OPENAI
+        | {
+            "model": "deepseek-chat",
+            "choices": [{"finish_reason": "stop", "message": {"content": "Hi"}}],
+            "usage": {
+                "prompt_tokens": 300,
+                "completion_tokens": 4,
+                "prompt_cache_hit_tokens": 256,
+                "prompt_cache_miss_tokens": 44,
+            },
+        },
         stored("deepseek-chat", 300, 4, cached_tokens=256, finish="stop"),
     ),
     "Mistral, cut": (
-        OPENAI | {"model": "mistral-large-latest", "choices": [{"finish_reason": "model_length", "message": {"content": "Hi"}}],
-                  "usage": {"prompt_tokens": 30, "completion_tokens": 4, "total_tokens": 34}},
+        OPENAI
+        | {
+            "model": "mistral-large-latest",
+            "choices": [{"finish_reason": "model_length", "message": {"content": "Hi"}}],
+            "usage": {"prompt_tokens": 30, "completion_tokens": 4, "total_tokens": 34},
+        },
         stored("mistral-large-latest", 30, 4, finish="cut"),
     ),
     "Ollama": (
-        {"model": "llama3.2", "message": {"role": "assistant", "content": "Hi"}, "done": True, "done_reason": "length",
-         "prompt_eval_count": 26, "eval_count": 298},
+        {
+            "model": "llama3.2",
+            "message": {"role": "assistant", "content": "Hi"},
+            "done": True,
+            "done_reason": "length",
+            "prompt_eval_count": 26,
+            "eval_count": 298,
+        },
         stored("llama3.2", 26, 298, finish="cut"),
     ),
     "Bedrock": (
-        {"stopReason": "guardrail_intervened", "output": {"message": {"content": []}},
-         "usage": {"inputTokens": 30, "outputTokens": 5, "totalTokens": 135, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 0}},
+        {
+            "stopReason": "guardrail_intervened",
+            "output": {"message": {"content": []}},
+            "usage": {
+                "inputTokens": 30,
+                "outputTokens": 5,
+                "totalTokens": 135,
+                "cacheReadInputTokens": 100,
+                "cacheWriteInputTokens": 0,
+            },
+        },
         stored("", 130, 5, cached_tokens=100, finish="refused"),
     ),
     "Cohere": (
-        {"id": "c1", "finish_reason": "COMPLETE", "message": {"role": "assistant", "content": []},
-         "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 418}, "tokens": {"input_tokens": 71, "output_tokens": 418}}},
+        {
+            "id": "c1",
+            "finish_reason": "COMPLETE",
+            "message": {"role": "assistant", "content": []},
+            "usage": {
+                "billed_units": {"input_tokens": 5, "output_tokens": 418},
+                "tokens": {"input_tokens": 71, "output_tokens": 418},
+            },
+        },
         stored("", 5, 418, finish="stop"),
     ),
-}  # fmt: skip
+}
 
 STREAMS = {
     "OpenAI": (
         [
-            CHUNK | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}], "usage": None},
+            CHUNK
+            | {
+                "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}],
+                "usage": None,
+            },
             CHUNK | {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}], "usage": None},
             CHUNK | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None},
-            CHUNK | {"choices": [], "usage": {"prompt_tokens": 19, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 0}}},
+            CHUNK
+            | {
+                "choices": [],
+                "usage": {"prompt_tokens": 19, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 0}},
+            },
         ],
         stored("gpt-4o-2024-08-06", 19, 10, finish="stop"),
     ),
     "OpenAI, tool calls": (
         [
-            CHUNK | {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look"}}]}, "finish_reason": None}]},
+            CHUNK
+            | {
+                "choices": [
+                    {
+                        "delta": {"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look"}}]},
+                        "finish_reason": None,
+                    }
+                ]
+            },
             CHUNK | {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]},
             CHUNK | {"choices": [], "usage": {"prompt_tokens": 19, "completion_tokens": 10}},
         ],
@@ -204,38 +351,80 @@ STREAMS = {
     ),
     "OpenAI's responses": (
         [
-            {"type": "response.created", "response": {"id": "resp_9", "model": "gpt-5", "status": "in_progress", "output": [], "usage": None}},
+            {
+                "type": "response.created",
+                "response": {"id": "resp_9", "model": "gpt-5", "status": "in_progress", "output": [], "usage": None},
+            },
             {"type": "response.output_text.delta", "delta": "Hi"},
-            {"type": "response.completed", "response": {"id": "resp_9", "model": "gpt-5", "status": "completed",
-             "output": [{"type": "message", "content": []}],
-             "usage": {"input_tokens": 37, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 11}}},
+            {
+                "type": "response.completed",
+                "response": {
+                    "id": "resp_9",
+                    "model": "gpt-5",
+                    "status": "completed",
+                    "output": [{"type": "message", "content": []}],
+                    "usage": {"input_tokens": 37, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 11},
+                },
+            },
         ],
         stored("gpt-5", 37, 11, finish="stop"),
     ),
     "Anthropic, cached": (
         [
-            {"type": "message_start", "message": CLAUDE | {"id": "msg_9", "stop_reason": None, "usage": {
-                "input_tokens": 25, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50, "output_tokens": 1}}},
+            {
+                "type": "message_start",
+                "message": CLAUDE
+                | {
+                    "id": "msg_9",
+                    "stop_reason": None,
+                    "usage": {
+                        "input_tokens": 25,
+                        "cache_read_input_tokens": 100,
+                        "cache_creation_input_tokens": 50,
+                        "output_tokens": 1,
+                    },
+                },
+            },
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
-            {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 15}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                "usage": {"output_tokens": 15},
+            },
             {"type": "message_stop"},
         ],
         stored("claude-sonnet-4-5", 175, 15, cached_tokens=100, cache_write_tokens=50, finish="stop"),
     ),
     "Gemini": (
         [
-            GEMINI | {"candidates": [{"content": {"parts": [{"text": "H"}]}}], "usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 1}},
-            GEMINI | {"candidates": [{"content": {"parts": [{"text": "i"}]}, "finishReason": "STOP"}],
-                      "usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 9, "thoughtsTokenCount": 4}},
+            GEMINI
+            | {
+                "candidates": [{"content": {"parts": [{"text": "H"}]}}],
+                "usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 1},
+            },
+            GEMINI
+            | {
+                "candidates": [{"content": {"parts": [{"text": "i"}]}, "finishReason": "STOP"}],
+                "usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 9, "thoughtsTokenCount": 4},
+            },
         ],
         stored("gemini-2.5-flash", 8, 13, finish="stop"),
     ),
     "Ollama": (
-        [{"model": "llama3.2", "message": {"content": "Hi"}, "done": False},
-         {"model": "llama3.2", "message": {"content": ""}, "done": True, "done_reason": "stop", "prompt_eval_count": 2, "eval_count": 3}],
+        [
+            {"model": "llama3.2", "message": {"content": "Hi"}, "done": False},
+            {
+                "model": "llama3.2",
+                "message": {"content": ""},
+                "done": True,
+                "done_reason": "stop",
+                "prompt_eval_count": 2,
+                "eval_count": 3,
+            },
+        ],
         stored("llama3.2", 2, 3, finish="stop"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("shape", [dict, objects], ids=["JSON", "objects"])
@@ -261,9 +450,22 @@ def test_a_stream_that_was_cut_has_the_tokens_that_it_had_until_then():
 
 @pytest.mark.parametrize(
     "nonsense",
-    [None, 5, "text", b"bytes", [], {}, object(), {"usage": 5}, {"usage": {"prompt_tokens": -1}}, {"usage": {"prompt_tokens": "9"}},
-     {"usage": {"prompt_tokens": True}}, {"usage": {"prompt_tokens": 10**12}}, {"choices": 5, "usage": {}}],
-)  # fmt: skip
+    [
+        None,
+        5,
+        "text",
+        b"bytes",
+        [],
+        {},
+        object(),
+        {"usage": 5},
+        {"usage": {"prompt_tokens": -1}},
+        {"usage": {"prompt_tokens": "9"}},
+        {"usage": {"prompt_tokens": True}},
+        {"usage": {"prompt_tokens": 10**12}},
+        {"choices": 5, "usage": {}},
+    ],
+)
 def test_what_is_no_response_is_returned_and_counts_nothing(nonsense):
     with cogmeter.operation("ai", "nonsense"):
         assert cogmeter.usage(nonsense) is nonsense

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HttpClients(Surface):
-    """One operation of ``http.<host>`` for each request, named by its method; with its tokens, if it is of an AI host."""
+    """One operation of ``http.<host>`` for each request, named by its method, with the tokens of AI hosts."""
 
     name = "http"
     setting = "watch_http"
