@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from timing import Spread, at_most, difference, interleaved, missing, parser, ratio, row, sized
 
+import cogmeter
 from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.errors import STACKS_PER_MINUTE
 from cogmeter.recording.flusher import Flusher
@@ -33,6 +34,8 @@ BATCH, BATCHES = 1000, 5
 YARDSTICK = "prometheus_client, labelled pair"
 
 recorder = Recorder(Buffer(capacity=0))
+budgets = recorder.budgets
+budgets.begin(b"0" * 16, guild_usd=1, user_usd=1)
 recorder.buffer.bound_by_memory(32e6)  # as it is by default while a monitor runs
 loop = asyncio.new_event_loop()
 Case = tuple[int, "Callable[[int], object]"]  # how many calls, and what makes them
@@ -103,6 +106,26 @@ def our_cases() -> dict[str, Case]:  # noqa: C901 - one loop after the other, ea
             async with operation("knowledge-graph", "query", model="m") as op:
                 op.annotate(tokens=80)
 
+    async def annotated_below(calls: int) -> None:
+        async with operation("knowledge-graph", "query"):
+            for _ in range(calls):
+                cogmeter.annotate(tokens_in=80)
+
+    async def usage_read(calls: int) -> None:
+        usage = {"prompt_tokens": 80, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 64}}
+        response = {
+            "model": "gpt-4o",
+            "choices": [{"finish_reason": "stop", "message": {"content": "Hi"}}],
+            "usage": usage,
+        }
+        async with operation("knowledge-graph", "query"):
+            for _ in range(calls):
+                cogmeter.usage(response)
+
+    async def budget_asked(calls: int) -> None:
+        for _ in range(calls):
+            budgets.of(user=123456789012345678, guild=234567890123456789)
+
     def fail(depth: int) -> None:
         if depth > 1:
             fail(depth - 1)
@@ -129,6 +152,9 @@ def our_cases() -> dict[str, Case]:  # noqa: C901 - one loop after the other, ea
         "async decorator, with the call": (CALLS, awaited(by_async_decorator)),
         "async with, one-off": (CALLS, awaited(one_off)),
         "async with, one-off, annotated": (CALLS, awaited(annotated)),
+        "cogmeter.annotate()": (CALLS, awaited(annotated_below)),
+        "cogmeter.usage(response)": (PEER_CALLS, awaited(usage_read)),
+        "cogmeter.budget(user, guild)": (PEER_CALLS, awaited(budget_asked)),
     }
 
 

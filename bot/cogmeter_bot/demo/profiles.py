@@ -5,6 +5,7 @@ History and live traffic use the same profiles, so that charts continue without 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -22,6 +23,7 @@ Failure: TypeAlias = tuple[Outcome, str]
 # Returns the metadata of an operation for a random generator and the operation's duration in milliseconds.
 MetadataFactory: TypeAlias = Callable[["Generator", float], dict[str, Any]]
 
+REPLY: Final = "reply Chat.on_message"  # the label of a reply that uses a model
 NEAR_MISS_MS: Final = 2_000.0
 # Dollars per million input tokens and per million output tokens; the prices are simulated.
 PRICES: Final = {"gpt-4o": (2.5, 10.0), "gpt-4o-mini": (0.15, 0.6), "text-embedding-3-small": (0.02, 0.0)}
@@ -60,13 +62,27 @@ def _cost_usd(model: str, tokens_in: int, tokens_out: int) -> float:
     return round((input_price * tokens_in + output_price * tokens_out) / 1e6, 8)
 
 
-def _tokens(model: str) -> MetadataFactory:
-    """Return a factory for the tokens and costs of one request to a model."""
+def _person(rng: Generator, kind: str, most: int) -> str:
+    """Return the hash of a simulated user or guild; the first ones spend much more than the others."""
+    number = min(int(rng.pareto(1.1) * 1.5), most - 1)
+    return hashlib.blake2b(f"{kind} {number}".encode(), digest_size=4).hexdigest()
+
+
+def _tokens(model: str, *callers: str) -> MetadataFactory:
+    """Return a factory for the tokens and costs of one request to a model, inside one of these commands and replies."""
 
     def metadata(rng: Generator, _duration_ms: float) -> dict[str, Any]:
         tokens_in, tokens_out = int(rng.integers(80, 1400)), int(rng.integers(20, 400)) if PRICES[model][1] else 0
-        cost_usd = _cost_usd(model, tokens_in, tokens_out)
-        return {"model": model, "tokens_in": tokens_in, "tokens_out": tokens_out, "cost_usd": cost_usd}
+        return {
+            "model": model,
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "cached_tokens": int(tokens_in * rng.uniform(0, 0.5)) if tokens_out else 0,
+            "cost_usd": _cost_usd(model, tokens_in, tokens_out),
+            "caller": callers[int(rng.integers(len(callers)))],
+            "user": _person(rng, "user", 60),
+            "guild": _person(rng, "guild", 14),
+        }
 
     return metadata
 
@@ -83,14 +99,41 @@ def _stack(*frames: str, during: str) -> MetadataFactory:
 
 
 _SERVICES: Final = (
-    Profile("core-intelligence", "process", 3.2, 950.0, 0.50, 0.012, (_TIMEOUT, _RATE), _tokens("gpt-4o")),
+    Profile(
+        "core-intelligence",
+        "process",
+        3.2,
+        950.0,
+        0.50,
+        0.012,
+        (_TIMEOUT, _RATE),
+        _tokens("gpt-4o", "/ask", "/ask", REPLY),
+    ),
     Profile("core-intelligence", "route", 1.2, 14.0, 0.40, 0.001, (_FORMAT,)),
-    Profile("sentiment-analysis", "analyze", 2.4, 138.0, 0.34, 0.010, (_RATE, _FORMAT), _tokens("gpt-4o-mini")),
+    Profile(
+        "sentiment-analysis",
+        "analyze",
+        2.4,
+        138.0,
+        0.34,
+        0.010,
+        (_RATE, _FORMAT),
+        _tokens("gpt-4o-mini", "/mood", REPLY),
+    ),
     Profile("context-memory", "retrieve", 1.7, 46.0, 0.55, 0.006, (_LOCKED,)),
     Profile("context-memory", "store", 0.6, 19.0, 0.45, 0.008, (_LOCKED,)),
-    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,), _tokens("text-embedding-3-small")),
+    Profile("knowledge-graph", "query", 1.0, 215.0, 0.60, 0.014, (_GRAPH,), _tokens("text-embedding-3-small", "/ask")),
     Profile("knowledge-graph", "link", 0.4, 72.0, 0.40, 0.006, (_GRAPH,)),
-    Profile("multimodal-processing", "describe", 0.5, 1_900.0, 0.45, 0.020, (_TIMEOUT, _IMAGE), _tokens("gpt-4o-mini")),
+    Profile(
+        "multimodal-processing",
+        "describe",
+        0.5,
+        1_900.0,
+        0.45,
+        0.020,
+        (_TIMEOUT, _IMAGE),
+        _tokens("gpt-4o-mini", "/look"),
+    ),
     Profile("multimodal-processing", "thumbnail", 0.3, 240.0, 0.35, 0.010, (_IMAGE,)),
     Profile("web-crawling", "fetch", 0.7, 620.0, 0.75, 0.030, (_STATUS, _DNS)),
     Profile("web-crawling", "extract", 0.6, 38.0, 0.50, 0.004, (_FORMAT,)),

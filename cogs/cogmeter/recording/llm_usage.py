@@ -275,12 +275,18 @@ class UsageReader:
                 self._usage.finish = _ENDS[text.lower()]
 
 
+# Without members that could be read: asked of most values first, because a test for a mapping is slow.
+_PLAIN: Final = frozenset({type(None), str, bytes, int, float, bool, list, tuple})
+
+
 def _get(owner: Any, *names: str) -> Any:
     """Return the first of these members of a mapping or object that is not None."""
-    if owner is None or isinstance(owner, str | bytes | int | float | list | tuple):
+    kind = type(owner)
+    if kind in _PLAIN:
         return None
+    is_mapping = kind is dict or isinstance(owner, Mapping)
     for name in names:
-        value = owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+        value = owner.get(name) if is_mapping else getattr(owner, name, None)
         if value is not None:
             return value
     return None

@@ -85,7 +85,7 @@ class Recorder:
         self.errors = ErrorRecorder()
         self.running = RunningOperations()
         self.usage = UsageRecorder()
-        self.budgets = Budgets()
+        self.budgets: Budgets = Budgets()
         self.refused = 0  # operations with a bad name, outcome or duration
         self.overflowed = 0  # requests for a new series beyond MAX_SERIES
         self._numbers: dict[str, dict[str, int]] = {OTHER: {OTHER: 0}}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.measurement.costs import CostEntry, cost_entries, entries_of
 from cogmeter.pricing import Prices, TokenUse, micro_usd
-from cogmeter.query.costs import STATE_KEY as KEY
+from cogmeter.query.costs import STATE_KEY
 from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.startup import parsing
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_A_DAY: Final = 100  # models of one day, and 500 callers; further ones share a line
 MOST_CALLERS: Final = 500
 MOST_PENDING: Final = 50_000  # lines that wait for a store that fails; further ones lose guild and user
+KEY: Final = STATE_KEY
 OTHER: Final = "(other)"
 MOST_ROWS: Final = 500_000  # stored operations that are read at a start at most
 ROWS: Final = 500  # stored operations that are read at once
