@@ -197,6 +197,7 @@ class ApiSource:
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Implement Source.resources."""
         return await self._get(ResourcesAnswer, f"{_API}/resources", _range(time_range))
+
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Implement Source.costs."""
         query = {**_range(time_range), "by": by, "limit": str(min(limit, GROUPS_PER_REQUEST))}

@@ -208,6 +208,7 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await ResourcesAnswer.read(self._query, time_range, None)
+
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Implement Source.costs."""
         await self._require_data()

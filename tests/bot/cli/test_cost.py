@@ -60,7 +60,10 @@ def test_json_has_the_fields_of_the_api_and_check_fails_for_an_unknown_price(cog
     code, out, _ = cogmeter("cost", "--by", "model", "--json")
     document = json.loads(out)
     assert (code, document["by"], document["total"]["costMicroUsd"]) == (0, "model", 3_500)
-    assert [(one["name"], one["costMicroUsd"]) for one in document["groups"]] == [("gpt-4o", 3_500), ("nobody-knows", 0)]
+    assert [(one["name"], one["costMicroUsd"]) for one in document["groups"]] == [
+        ("gpt-4o", 3_500),
+        ("nobody-knows", 0),
+    ]
     assert document["unpriced"][0]["name"] == "nobody-knows"
     assert cogmeter("cost", "--check")[0] == 1
 
