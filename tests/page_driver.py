@@ -21,6 +21,7 @@ EMPTY = [
     *("/performance/cost", "/performance/alerts", "/performance"),
     "/performance/health",
     "/performance/resources",
+    "/performance/compare",
 ]
 FULL = [
     "/performance",
@@ -33,6 +34,7 @@ FULL = [
     "/performance/health",
     "/performance/resources",
     "/performance?period=7d",
+    f"/performance/compare?service={quote(HOSTILE, safe='')}&after=24h",
     f"/performance/services/{quote(HOSTILE, safe='')}",
     f"/performance/services/{LONG}?period=1h",
 ]

@@ -16,19 +16,20 @@ from discord.ui import Button, DynamicItem
 from cogmeter.cog.comparison import comparison_answer
 from cogmeter.cog.responder import UserError, files_of
 from cogmeter.cog.views import AnswerRequest
-from cogmeter.diagnostics.deploy_checks import BEGUN, DONE, LATE_US, STAGES, WAITING
+from cogmeter.diagnostics.deploy_checks import LATE_US, STAGES
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS, AlertChannel
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
+from cogmeter.query.regressions import BEGUN, DONE, WAITING
 from cogmeter.render.embeds.deploy_check import deploy_check_embed
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from cogmeter.cog.responder import Responder
-    from cogmeter.diagnostics.deploy_checks import DeployCheck
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.notifiers.discord_channel.channel import MessageableChannel
+    from cogmeter.query.regressions import DeployCheck
 
 INTERVAL_S: Final = 60.0
 SEARCHED: Final = 50  # messages of the channel that may be a post whose sending was interrupted

@@ -34,9 +34,9 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cogmeter.diagnostics.deploy_checks import DeployCheck, Regression
     from cogmeter.diagnostics.judgement import Judgement
     from cogmeter.query.records import AlertLine, IncidentContext, Range
+    from cogmeter.query.regressions import DeployCheck, Regression
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.model import Marker

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.query.change_tests import stratified
-from cogmeter.query.comparison import FEWEST, ChangeVerdict, MeasuredChange, read_samples, tested_strata, worse
-from cogmeter.query.comparison_periods import APART_US, BY_ID, CHANGES, around, offered_markers
+from cogmeter.query.comparison import FEWEST, read_samples, tested_strata, worse
+from cogmeter.query.comparison_periods import APART_US, CHANGES, around, offered_markers
+from cogmeter.query.regressions import DONE, WAITING, DeployCheck, Regression
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import BY_OPERATION, in_background
 from cogmeter_storage.model import DAY_US, HOUR_US
@@ -36,46 +37,8 @@ KEPT: Final = 20  # latest checks
 AT_ONCE: Final = 16  # subjects that are read at once: some megabytes each
 MUTED_US: Final = 7 * DAY_US
 CURRENT_US: Final = 2 * DAY_US  # how long a check needs attention
-WAITING, BEGUN, DONE = "waiting", "begun", "done"  # of the post about a check
 
 _logger = logging.getLogger("cogmeter.checks")
-
-
-@dataclass(frozen=True, slots=True)
-class Regression:
-    """What became worse of one command or service; values in microseconds or as a share."""
-
-    service: str
-    operation: str  # empty: the service as a whole
-    statistic: str  # p50, p95 or error_rate
-    before: float
-    after: float
-    operations: tuple[int, int]
-    p_value: float
-
-    @property
-    def change(self) -> MeasuredChange:
-        """The change as a record of comparisons."""
-        return MeasuredChange(ChangeVerdict.WORSE, self.statistic, self.before, self.after, self.p_value)
-
-
-@dataclass(frozen=True, slots=True)
-class DeployCheck:
-    """The result of one check."""
-
-    marker: int  # the id of the marker
-    name: str  # of the marker
-    at_us: int  # of the deploy
-    stage: str  # a key of STAGES
-    checked_us: int
-    subjects: int  # commands and services that had enough operations
-    regressions: tuple[Regression, ...]  # the most certain first
-    post: str = DONE
-
-    @property
-    def before(self) -> str:
-        """The text that means the marker in comparisons."""
-        return f"{BY_ID}{self.marker}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,16 @@ async def test_each_command_says_the_same_of_a_database_and_of_its_bot(asked, co
         assert timeless(out) == timeless(here), one
 
 
+async def test_a_comparison_is_the_same_of_a_database_and_of_its_bot(asked, cogmeter):
+    ask, path = asked
+    _, since, _, until = span_of_the_past()
+    command = ("compare", "--before", "2001-01-01", "--after", f"{since}..{until}", "--json")
+    ((code, out, err),) = await ask(command)
+    assert (code, err, json.loads(out)["verdict"]) == (0, "", "too_few")
+    assert json.loads(out)["after"]["operations"] + json.loads(out)["after"]["leftOut"] > 0
+    assert out == (await asyncio.to_thread(cogmeter, *command, "--database", path))[1]
+
+
 async def test_each_format_of_export_is_the_same_of_a_database_and_of_its_bot(asked, cogmeter):
     ask, path = asked
     commands = [

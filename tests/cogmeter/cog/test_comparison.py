@@ -40,7 +40,7 @@ async def test_without_a_name_all_services_are_compared(move_in):
     assert embed.description.startswith("**No significant change**")
 
 
-async def test_nothing_recorded_is_said_with_the_number_that_is_needed(move_in):
+async def test_nothing_recorded_is_answered_with_the_number_that_is_needed(move_in):
     async with move_in() as home:
         result = await home.owner.slash(home.channel, "perf compare", after="24h")
         (embed,) = result.response.embeds

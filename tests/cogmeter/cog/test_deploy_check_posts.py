@@ -3,8 +3,8 @@
 from deployed_bot import deploy
 
 from cogmeter.cog.deploy_check_posts import DeployCheckPosts, _identity
-from cogmeter.diagnostics.deploy_checks import BEGUN
 from cogmeter.query.query import now_us
+from cogmeter.query.regressions import BEGUN
 from cogmeter_storage.model import HOUR_US
 
 CHANNEL = "PERFORMANCE_ALERT_CHANNEL_ID"

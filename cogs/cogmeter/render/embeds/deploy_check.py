@@ -16,7 +16,7 @@ from cogmeter.times import utc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter.diagnostics.deploy_checks import DeployCheck, Regression
+    from cogmeter.query.regressions import DeployCheck, Regression
 
 LISTED: Final = 10
 
