@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from timing import at_least, at_most, parser, row, sized
 
-from cogmeter.query.change_tests import Sample, stratified
+from cogmeter.query.change_tests import PeriodSample, stratified
 from cogmeter.query.comparison import ChangeVerdict as Verdict
 from cogmeter.query.comparison import Comparison, Tested, changes, compare, tested_strata, worse
 from cogmeter.query.query import Query
@@ -73,14 +73,14 @@ def tail_slower(durations: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(durations >= np.quantile(durations, 0.9), durations * 1.3, durations)
 
 
-def sample(rng: Generator, durations: NDArray[np.float64], *, failing: float = 0.02, bins: int = BINS) -> Sample:
+def sample(rng: Generator, durations: NDArray[np.float64], *, failing: float = 0.02, bins: int = BINS) -> PeriodSample:
     """Return operations at random times of a day."""
     places = rng.integers(0, bins, durations.size)
     buckets = np.zeros((bins, BUCKETS), dtype=np.int64)
     np.add.at(buckets, (places, bucket_of(durations)), 1)
     failures = np.bincount(places[rng.random(durations.size) < failing], minlength=bins)
     hours = np.arange(bins) * 24 // bins
-    return Sample(hours, np.full(bins, DAY_US // bins, dtype=np.int64), failures, buckets)
+    return PeriodSample(hours, np.full(bins, DAY_US // bins, dtype=np.int64), failures, buckets)
 
 
 def claims(tested: Tested) -> tuple[Verdict, Verdict]:

@@ -12,7 +12,7 @@ from cogmeter_bot.cli.text import one_line, zoned
 
 if TYPE_CHECKING:
     from cogmeter.query.comparison import MeasuredChange
-    from cogmeter.schemas.comparison import ChangeAnswer, ComparedPeriodAnswer, ComparisonAnswer
+    from cogmeter.schemas.comparison import ComparedPeriodAnswer, ComparisonAnswer, MeasuredChangeAnswer
     from cogmeter_bot.cli.output import Block
 
 STYLES: Final = {"worse": BAD, "better": GOOD}
@@ -70,7 +70,7 @@ def _page(answer: ComparisonAnswer) -> OutputPage:
     return OutputPage(f"Comparison of {one_line(subject_text(answer.service, answer.operation))}{between}", blocks)
 
 
-def _measured(change: ChangeAnswer) -> MeasuredChange:
+def _measured(change: MeasuredChangeAnswer) -> MeasuredChange:
     """Return the record of a change, whose text is the same on every surface."""
     from cogmeter.query.comparison import ChangeVerdict, MeasuredChange
 

@@ -59,7 +59,7 @@ class DeployCheckPosts:
             self._last_error = ""
 
     async def _post_waiting(self) -> None:
-        settings, checks = self._monitor.settings, self._monitor.deploy_checks
+        settings, checks = self._monitor.settings, self._monitor.attention.deploys
         log = await checks.log()
         for check in log.checks:
             if check.post not in {WAITING, BEGUN}:
@@ -71,7 +71,7 @@ class DeployCheckPosts:
                 await self._post(check)
 
     async def _post(self, check: DeployCheck) -> None:
-        checks = self._monitor.deploy_checks
+        checks = self._monitor.attention.deploys
         alert_channel = AlertChannel(self._monitor.bot, self._monitor.settings)
         channel = await alert_channel.resolve()
         loud = (await checks.log()).loud(check, now_us())
@@ -152,7 +152,7 @@ class DeployCheckButton(DynamicItem[Button[Any]], template=TEMPLATE):
         await self.responder.press(interaction, lambda: work(interaction), new_message=self._action == DETAILS)
 
     async def _mute(self, interaction: discord.Interaction[Any]) -> None:
-        check = await self.responder.monitor.deploy_checks.mute(self._marker, self._stage)
+        check = await self.responder.monitor.attention.deploys.mute(self._marker, self._stage)
         if check is None:
             raise UserError(GONE.format(group=self.responder.monitor.settings.command_group))
         await interaction.edit_original_response(view=view_of(check, muted=True), allowed_mentions=NO_MENTIONS)
@@ -160,7 +160,7 @@ class DeployCheckButton(DynamicItem[Button[Any]], template=TEMPLATE):
     async def _details(self, interaction: discord.Interaction[Any]) -> None:
         """Compare the worst command or service, for the user who pressed."""
         monitor = self.responder.monitor
-        check = (await monitor.deploy_checks.log()).check(self._marker, self._stage)
+        check = (await monitor.attention.deploys.log()).check(self._marker, self._stage)
         if check is None or not check.regressions:
             raise UserError(GONE.format(group=monitor.settings.command_group))
         worst = check.regressions[0]

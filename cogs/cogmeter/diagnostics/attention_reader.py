@@ -85,7 +85,7 @@ class Attention:
     ) -> None:
         """``limits`` returns the thresholds in effect, ``active`` the alerts that are active now."""
         self._query = query
-        self._deploys = DeployChecks(query)
+        self.deploys = DeployChecks(query)
         self._incidents = incidents
         self._limits = limits
         self._active = active
@@ -113,7 +113,7 @@ class Attention:
         alerts = [await self._incident(alert) if alert.uid in worst else AlertIncident(alert) for alert in active]
         judged = await judged_operations(view, self._limits())
         ignored = await self._ignored_rules(self._query.span(Period.WEEK).until_us)
-        check = await self._deploys.current()
+        check = await self.deploys.current()
         return AttentionFacts(
             range=view.range,
             alerts=[alert for alert in alerts if alert.alert.state in SENT],

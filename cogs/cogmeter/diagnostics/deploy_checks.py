@@ -24,7 +24,7 @@ from cogmeter_storage.model import DAY_US, HOUR_US
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cogmeter.query.change_tests import Sample
+    from cogmeter.query.change_tests import PeriodSample
     from cogmeter.query.comparison import Tested
     from cogmeter.query.comparison_periods import ComparisonPeriods
     from cogmeter.query.query import Query
@@ -206,7 +206,7 @@ def _checked(markers: Sequence[Marker]) -> list[Marker]:
     ][::-1]
 
 
-async def _all_tested(pairs: Sequence[tuple[Sample, Sample]]) -> list[Tested]:
+async def _all_tested(pairs: Sequence[tuple[PeriodSample, PeriodSample]]) -> list[Tested]:
     return await asyncio.to_thread(lambda: [tested_strata(stratified(*pair)) for pair in pairs])
 
 

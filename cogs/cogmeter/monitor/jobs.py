@@ -74,7 +74,7 @@ async def check_deploys(monitor: Monitor) -> None:
     """Make the check of a deploy that is due, if any."""
     if monitor.settings.deploy_checks:
         await store_markers(monitor.store, monitor.recorder.markers)
-        await monitor.deploy_checks.run_due()
+        await monitor.attention.deploys.run_due()
 
 
 async def clean(monitor: Monitor) -> None:

@@ -15,7 +15,6 @@ from cogmeter.alerts.out_of_band import OutOfBandAlerts
 from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnostics.attention_reader import Attention
-from cogmeter.diagnostics.deploy_checks import DeployChecks
 from cogmeter.monitor.answers import Answers
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
@@ -130,7 +129,6 @@ class Monitor(Answers):
             with self.parts.guard("changed settings", "the configured ones apply"):
                 await self.setting_changes.read()
             self.query = Query(self.store)
-            self.deploy_checks = DeployChecks(self.query)
             self.attention = Attention(
                 self.query,
                 incidents=lambda: self.alerting.incidents,

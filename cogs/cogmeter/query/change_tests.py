@@ -40,7 +40,7 @@ _STEPS: Final = 400  # of a numerical integral
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PeriodSample:
     """The operations of a period, by bin of time."""
 
     hours: Int64Array  # [bins] hour of the day (UTC)
@@ -59,16 +59,16 @@ class Sample:
         """The number of operations."""
         return int(self.buckets.sum())
 
-    def where(self, kept: NDArray[np.bool_]) -> Sample:
+    def where(self, kept: NDArray[np.bool_]) -> PeriodSample:
         """Return some of the bins."""
-        return Sample(self.hours[kept], self.lengths_us[kept], self.failures[kept], self.buckets[kept])
+        return PeriodSample(self.hours[kept], self.lengths_us[kept], self.failures[kept], self.buckets[kept])
 
 
 class Strata(NamedTuple):
     """Two periods, reduced to the same hours of the day; ``*_of`` has the stratum of each bin."""
 
-    before: Sample
-    after: Sample
+    before: PeriodSample
+    after: PeriodSample
     before_of: Int64Array
     after_of: Int64Array
 
@@ -90,7 +90,7 @@ class TypicalFigures(NamedTuple):
     per_minute: float
 
 
-def stratified(before: Sample, after: Sample) -> Strata:
+def stratified(before: PeriodSample, after: PeriodSample) -> Strata:
     """Return the bins of the hours of the day that both periods have, in strata of one hour or of several."""
     shared = np.intersect1d(before.hours, after.hours)
     before, after = (one.where(np.isin(one.hours, shared)) for one in (before, after))
@@ -190,7 +190,7 @@ def rejected(p_values: Sequence[float], weights: Sequence[float], alpha: float) 
     return rejections
 
 
-def _pairs(strata: Strata) -> tuple[tuple[Sample, Int64Array], tuple[Sample, Int64Array]]:
+def _pairs(strata: Strata) -> tuple[tuple[PeriodSample, Int64Array], tuple[PeriodSample, Int64Array]]:
     return (strata.before, strata.before_of), (strata.after, strata.after_of)
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from cogmeter.query.change_tests import (
+    PeriodSample,
     PValues,
-    Sample,
     failure_change,
     latency_change,
     rejected,
@@ -60,7 +60,7 @@ CHECK_WEIGHTS: Final = (0.8, 0.2)  # in a check of many operations, which finds 
 
 
 class ChangeVerdict(enum.StrEnum):
-    """What is known about a change."""
+    """The verdict on a change."""
 
     WORSE = "worse"
     BETTER = "better"
@@ -129,7 +129,7 @@ _WORST_FIRST: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.
 
 
 class Tested(NamedTuple):
-    """What was found in two periods."""
+    """The results of the tests of two periods."""
 
     operations: tuple[int, int]
     figures: tuple[TypicalFigures, TypicalFigures]
@@ -191,7 +191,7 @@ async def _new_errors(query: Query, service: str | None, operation: str | None, 
 class ReadSample(NamedTuple):
     """The operations of a period without those after starts, and the number of all of them."""
 
-    sample: Sample
+    sample: PeriodSample
     operations: int
 
 
@@ -300,7 +300,7 @@ def _compared(
 
 
 def _period(
-    span: Range, sample: Sample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
+    span: Range, sample: PeriodSample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
 ) -> ComparedPeriod:
     left_out = operations - sample.operations
     return ComparedPeriod(span, sample.operations, int(sample.failures.sum()), left_out, figures, shares)
@@ -328,16 +328,16 @@ def _samples(totals: Totals, span: Range, step_us: int, starts: Sequence[int], f
     hours = edges % DAY_US // HOUR_US
     return [
         ReadSample(
-            Sample(hours, lengths, totals.failures[:, group], totals.buckets[:, group]).where(kept),
+            PeriodSample(hours, lengths, totals.failures[:, group], totals.buckets[:, group]).where(kept),
             int(counts[:, group].sum()),
         )
         for group in range(counts.shape[1])
     ]
 
 
-def _empty() -> Sample:
+def _empty() -> PeriodSample:
     nothing = np.zeros(0, dtype=np.int64)
-    return Sample(nothing, nothing, nothing, np.zeros((0, BUCKETS), dtype=np.int64))
+    return PeriodSample(nothing, nothing, nothing, np.zeros((0, BUCKETS), dtype=np.int64))
 
 
 def _percentile(tested: Tested, latency: MeasuredChange, name: str) -> MeasuredChange:

@@ -12,7 +12,7 @@ WAITING, BEGUN, DONE = "waiting", "begun", "done"  # of the post about a check
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """What became worse of one command or service; values in microseconds or as a share."""
+    """A quantity of a command or service that became worse; values in microseconds or as a share."""
 
     service: str
     operation: str  # empty: the service as a whole

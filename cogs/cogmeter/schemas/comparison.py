@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DIGITS = 6  # of a probability
 
 
-class ChangeAnswer(Schema):
+class MeasuredChangeAnswer(Schema):
     """A quantity in both periods."""
 
     verdict: ChangeVerdict = Field(
@@ -32,7 +32,7 @@ class ChangeAnswer(Schema):
     p_value: Number = Field(description="The probability of such a difference by chance")
 
     @classmethod
-    def of(cls, change: MeasuredChange) -> ChangeAnswer:
+    def of(cls, change: MeasuredChange) -> MeasuredChangeAnswer:
         """Build it from a query's record."""
         values = [
             None if value is None else ms(value) if change.statistic in {"p50", "p95"} else rounded(value, DIGITS)
@@ -103,10 +103,10 @@ class ComparisonAnswer(Schema):
     verdict: ChangeVerdict = Field(description="The worse of response times and errors")
     before: ComparedPeriodAnswer
     after: ComparedPeriodAnswer
-    latency: ChangeAnswer = Field(description="The percentile that changed most clearly")
-    percentiles: list[ChangeAnswer] = Field(description="p50 and p95")
-    errors: ChangeAnswer
-    throughput: ChangeAnswer
+    latency: MeasuredChangeAnswer = Field(description="The percentile that changed most clearly")
+    percentiles: list[MeasuredChangeAnswer] = Field(description="p50 and p95")
+    errors: MeasuredChangeAnswer
+    throughput: MeasuredChangeAnswer
     hours: int = Field(description="Hours of the day that both periods have, and that are compared")
     fewest_operations: int = Field(description="Operations that each period needs for a verdict")
     edges: list[Number] = Field(description="Milliseconds: the edges of the bars of `shares`, one more than bars")
@@ -122,10 +122,10 @@ class ComparisonAnswer(Schema):
             verdict=found.verdict,
             before=ComparedPeriodAnswer.of(found.before),
             after=ComparedPeriodAnswer.of(found.after),
-            latency=ChangeAnswer.of(found.latency),
-            percentiles=[ChangeAnswer.of(one) for one in found.percentiles],
-            errors=ChangeAnswer.of(found.errors),
-            throughput=ChangeAnswer.of(found.throughput),
+            latency=MeasuredChangeAnswer.of(found.latency),
+            percentiles=[MeasuredChangeAnswer.of(one) for one in found.percentiles],
+            errors=MeasuredChangeAnswer.of(found.errors),
+            throughput=MeasuredChangeAnswer.of(found.throughput),
             hours=found.hours,
             fewest_operations=FEWEST,
             edges=[ms(edge) for edge in found.edges_us],

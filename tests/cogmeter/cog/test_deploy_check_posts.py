@@ -17,7 +17,7 @@ async def use_channel(home, monkeypatch):
 async def checked(home, **more):
     """Make and post the check of a deploy of 25 hours ago; return the messages about it."""
     marker = await deploy(home.monitor.store, now_us(), age_us=25 * HOUR_US, **more)
-    check = await home.monitor.deploy_checks.run_due()
+    check = await home.monitor.attention.deploys.run_due()
     assert check.marker == marker.id
     await DeployCheckPosts(home.monitor).run()
     return messages(home)
@@ -41,7 +41,7 @@ async def test_what_became_worse_is_posted_once(move_in):
         (embed,) = message.embeds
         await DeployCheckPosts(home.monitor).run()
         assert len(messages(home)) == 1
-        assert await home.monitor.deploy_checks.run_due() is None
+        assert await home.monitor.attention.deploys.run_due() is None
     assert embed.title == "Worse since version 1.4"
     assert embed.description.startswith("**/ask**: ")
     assert "slower (p" in embed.description
@@ -59,7 +59,7 @@ async def test_nothing_is_posted_without_a_change_or_while_it_is_off(move_in):
 async def test_a_post_whose_sending_was_interrupted_is_not_repeated(move_in):
     async with move_in(prepare=use_channel) as home:
         (message,) = await checked(home, slower=1.5)
-        checks = home.monitor.deploy_checks
+        checks = home.monitor.attention.deploys
         (check,) = (await checks.log()).checks
         await checks.posted(check, BEGUN)  # as if the bot had stopped before Discord's answer
         await DeployCheckPosts(home.monitor).run()
@@ -76,14 +76,14 @@ async def test_the_buttons_answer_after_a_reload(move_in):
         assert result.response.embeds[0].title == "Compare /ask: before and after version 1.4"
         await home.owner.click(messages(home)[0], label="Mute 7 d")
         assert labels(messages(home)[0]) == ["Details", "Muted"]
-        assert await home.monitor.deploy_checks.current() is None
+        assert await home.monitor.attention.deploys.current() is None
 
 
 async def test_a_stranger_mutes_nothing(move_in):
     async with move_in(prepare=use_channel) as home:
         (message,) = await checked(home, slower=1.5)
         await home.stranger.click(message, label="Mute 7 d")
-        assert await home.monitor.deploy_checks.current() is not None
+        assert await home.monitor.attention.deploys.current() is not None
 
 
 async def test_what_a_deploy_made_worse_needs_attention(move_in):

@@ -54,26 +54,10 @@ def comparison_embed(
         colour=COLOURS[comparison.verdict],
         url=link,
     )
-    changes = (*comparison.percentiles, comparison.errors, comparison.throughput)
-    for name, period, values in (
-        ("Before", comparison.before, [change.before for change in changes]),
-        ("After", comparison.after, [change.after for change in changes]),
-    ):
-        embed.add_field(name=name, value="\n".join(_period(period, changes, values)))
-    texts = [f"{comparison_text.NAMES[change.statistic]} {comparison_text.change_text(change)}" for change in changes]
-    embed.add_field(name="Change", value="\n".join(texts))
+    _add_figures(embed, comparison)
     if comparison.new_errors:
-        embed.add_field(
-            name=f"New errors ({len(comparison.new_errors)})",
-            value="\n".join(
-                f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}"
-                f" in {plain(place_text(group.place), 100)}"
-                if group.place is not None
-                else f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}: {plain(group.message, 100)}"
-                for group in comparison.new_errors[:LISTED]
-            ),
-            inline=False,
-        )
+        name = f"New errors ({len(comparison.new_errors)})"
+        embed.add_field(name=name, value="\n".join(_errors(comparison)), inline=False)
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:
@@ -82,6 +66,24 @@ def comparison_embed(
     embed.set_footer(text=" · ".join(_footer(comparison)))
     embed.timestamp = utc(comparison.after.range.until_us)
     return fit(embed)
+
+
+def _add_figures(embed: discord.Embed, comparison: Comparison) -> None:
+    """Add both periods and the change as three fields next to each other."""
+    changes = (*comparison.percentiles, comparison.errors, comparison.throughput)
+    for name, period, values in (
+        ("Before", comparison.before, [change.before for change in changes]),
+        ("After", comparison.after, [change.after for change in changes]),
+    ):
+        embed.add_field(name=name, value="\n".join(_period(period, changes, values)))
+    texts = [f"{comparison_text.NAMES[change.statistic]} {comparison_text.change_text(change)}" for change in changes]
+    embed.add_field(name="Change", value="\n".join(texts))
+
+
+def _errors(comparison: Comparison) -> Iterator[str]:
+    for group in comparison.new_errors[:LISTED]:
+        place = f" in {plain(place_text(group.place), 100)}" if group.place else f": {plain(group.message, 100)}"
+        yield f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}{place}"
 
 
 def _period(period: ComparedPeriod, changes: tuple[MeasuredChange, ...], values: list[float | None]) -> Iterator[str]:

@@ -63,12 +63,6 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
     except UnknownPeriodError as error:
         raise Problem.of(422, str(error), parameter=error.parameter) from None
     markers = await offered_markers(monitor.query)
-    operations = (found.before.operations, found.after.operations)
-    names = {"service": found.service, "operation": found.operation}
-    times = {"since": iso(found.range.since_us), "until": iso(found.range.until_us)}
-    ranged = replace(view, params=params.model_copy(update={
-        "since": found.range.since_us, "until": found.range.until_us, "selected_since": None, "selected_until": None
-    }))  # fmt: skip
     return await page_response(
         view,
         "compare.html",
@@ -77,24 +71,36 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         subject=comparison_text.subject_text(found.service, found.operation),
         headline=comparison_text.headline(found),
         notes=list(comparison_text.notes(found)),
-        verdicts=[
-            (name, change, comparison_text.verdict_text(change, operations))
-            for name, change in (
-                ("Response times", found.latency),
-                ("Errors", found.errors),
-                ("Throughput", found.throughput),
-            )
-        ],
+        verdicts=_verdicts(found),
         rows=(*found.percentiles, found.errors, found.throughput),
         words=comparison_text,
         distributions=distributions(found),
         before_choices=_choices(markers, params.before),
         after_choices=_choices(markers, params.after),
         operations=list((await monitor.query.names()).get(found.service or "", [])),
-        marks=await chart_context(ranged, found.service),
-        series=f"{API}/series{query({**times, **names, 'trim': 'true'})}",
-        picture_url=ranged.chart(**names),
+        **await _chart(view, found),
     )
+
+
+def _verdicts(found: Comparison) -> list[tuple[str, str]]:
+    """Return the name of each quantity and its verdict."""
+    operations = (found.before.operations, found.after.operations)
+    changes = (("Response times", found.latency), ("Errors", found.errors), ("Throughput", found.throughput))
+    return [(name, comparison_text.verdict_text(change, operations)) for name, change in changes]
+
+
+async def _chart(view: PageView[ComparisonPageParams], found: Comparison) -> dict[str, str]:
+    """Return the sources of the chart over both periods, and its markers."""
+    names = {"service": found.service, "operation": found.operation}
+    times = {"since": iso(found.range.since_us), "until": iso(found.range.until_us)}
+    changed = {"since": found.range.since_us, "until": found.range.until_us}
+    params = view.params.model_copy(update={**changed, "selected_since": None, "selected_until": None})
+    ranged: PageView[ComparisonPageParams] = replace(view, params=params)
+    return {
+        "marks": await chart_context(ranged, found.service),
+        "series": f"{API}/series{query({**times, **names, 'trim': 'true'})}",
+        "picture_url": ranged.chart(**names),
+    }
 
 
 def distributions(found: Comparison) -> ComparedDistributions | None:
