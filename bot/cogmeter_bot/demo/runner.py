@@ -11,6 +11,7 @@ import os
 import socket
 import tempfile
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,9 @@ from cogmeter_storage import open_store
 from cogmeter_storage.usage import GUILD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from cogmeter_bot.demo.world import World
 
     from cogmeter.monitor.monitor import Monitor
 
@@ -152,6 +155,19 @@ def _free_port(port: int, option: str) -> int:
 
 
 async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) -> None:
+    async with running_demo(options, url, echo) as (_, address, dashboard):
+        echo(f"\nSimulated Discord: {address}\nDashboard:         {dashboard}\n\nPress Ctrl+C to stop.")
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running_demo(
+    options: DemoOptions, url: str, echo: Callable[[str], object]
+) -> AsyncIterator[tuple[World, str, str]]:
+    """Run the demo, and provide its simulated Discord, the address of its page, and that of the dashboard.
+
+    Use it inside ``demo_environment``.
+    """
     from cogmeter_bot.demo.world import World
 
     if options.history_days:
@@ -171,8 +187,7 @@ async def _run(options: DemoOptions, url: str, echo: Callable[[str], object]) ->
         traffic = Traffic(options.seed, store_errors=monitor.store.errors.add, count_user=partial(_count_user, monitor))
         traffic.start()
         try:
-            echo(f"\nSimulated Discord: {address}\nDashboard:         {dashboard}\n\nPress Ctrl+C to stop.")
-            await asyncio.Event().wait()
+            yield world, address, dashboard
         finally:
             await traffic.stop()
 

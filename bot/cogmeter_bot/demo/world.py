@@ -36,6 +36,7 @@ class World:
         # Long enough for a chart on a slow machine; after this time the bot counts as hung.
         self._run = simcord.run(bot, check_errors=False, settle_timeout=20)
         self._has_news = False
+        self._preview: simcord.Preview | None = None
 
     async def __aenter__(self) -> Self:
         setattr(FakeWebhookAdapter, _METHOD, getattr(AsyncWebhookAdapter, _METHOD))
@@ -59,16 +60,27 @@ class World:
         await self._run.__aexit__(kind, error, trace)
         delattr(FakeWebhookAdapter, _METHOD)
 
+    async def command(self, name: str, **options: object) -> None:
+        """Use a slash command as the owner, and show its answer on the page. ``user=True`` names the member."""
+        owner, member = self._viewers
+        if "user" in options:
+            options["user"] = member
+        await owner.slash(self.channel, name, **options)
+        if self._preview is not None:
+            await self._preview.refresh()
+
     @asynccontextmanager
     async def page(self, port: int) -> AsyncIterator[str]:
         """Serve the channel on loopback, keep it up to date, and provide its address."""
         preview = self._env.preview(self.channel, viewers=self._viewers, layout="channel", timezone="UTC", port=port)
         async with preview:
+            self._preview = preview
             self._has_news = False  # earlier messages are on the page from the start
             refreshing = asyncio.create_task(self._refresh_loop(preview))
             try:
                 yield preview.url
             finally:
+                self._preview = None
                 refreshing.cancel()
                 await asyncio.gather(refreshing, return_exceptions=True)
 

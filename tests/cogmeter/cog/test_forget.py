@@ -14,7 +14,7 @@ async def known(home):
     metadata = f'{{"user": "{person.metadata_entry[1]}", "shard": 1}}'
     await store.append([[(number, now_us, 5_000, 1, f"no user {home.stranger.id}", metadata)]], now_us=now_us)
     mute = Mute("alpha", "", now_us, now_us + 10**12, "stranger", "why")
-    await store.alerting.add_mute(mute, now_us=now_us)
+    await store.alerting.add_mute(mute)
     return number
 
 

@@ -78,10 +78,13 @@ async def test_a_stranger_cannot_stop_it(with_live):
         assert len(messages(home)) == 1
 
 
-async def test_it_ends_after_its_time(with_live):
-    async with with_live(LENGTH_S=0.0) as (home, _):
+async def test_it_ends_after_its_time(with_live, monkeypatch):
+    async with with_live() as (home, live):
         await begin(home)
-        await until(lambda: home.channel.last_message.embeds[0].title == "Live (ended)")
+        (one,) = messages(home)
+        monkeypatch.setattr(live, "LENGTH_S", 0.0)
+        await one._update()
+        assert home.channel.last_message.embeds[0].title == "Live (ended)"
         assert "after 15 minutes" in home.channel.last_message.embeds[0].description
 
 

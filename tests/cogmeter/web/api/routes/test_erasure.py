@@ -15,7 +15,7 @@ async def test_the_data_of_a_user_is_erased_and_counted(served):
         (number,) = await store.series_ids([("discord.commands", "ask")])
         metadata = f'{{"user": "{person.metadata_entry[1]}"}}'
         await store.append([[(number, now_us, 5_000, 1, f"no user {USER}", metadata)]], now_us=now_us)
-        answer = await web.post(API, {"userId": USER})
+        answer = await web.send("POST", API, json={"userId": USER})
         (row,) = await store.recent([number], 0, 2**60, limit=9)
     assert answer.status == 200
     assert answer.json() == {"rows": 1, "operations": 1, "traces": 0, "errors": 0, "alerts": 0, "others": 0}
@@ -25,7 +25,7 @@ async def test_the_data_of_a_user_is_erased_and_counted(served):
 async def test_what_is_no_id_is_refused(served):
     async with served() as web:
         for user in ("1", "abc", "1' OR 1=1 --aaaaaaaa", None):
-            assert (await web.post(API, {"userId": user})).status == 422
+            assert (await web.send("POST", API, json={"userId": user})).status == 422
 
 
 async def test_reading_the_address_erases_nothing(served):
