@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell command -v uv)
 
-.PHONY: run test test-all check bench bench-smoke docs pictures clean
+.PHONY: run test test-all check bench bench-smoke docs pictures command-pictures clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bot run --or-demo
@@ -36,6 +36,10 @@ docs: $(VENV)/.dev
 # Needs Chromium.
 pictures: $(VENV)/.dev
 	$(BIN)/python docs/take_pictures.py
+
+# Needs Chromium. The pictures of docs/commands.md.
+command-pictures: $(VENV)/.dev
+	$(BIN)/python docs/take_command_pictures.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -57,7 +57,7 @@ def _first(command: app_commands.Command[app_commands.Group, ..., None]) -> str:
 
 
 def _line(command: app_commands.Command[app_commands.Group, ..., None]) -> CommandLine:
-    options = [option.name if option.required else f"[{option.name}]" for option in command.parameters]
+    options = [option.display_name if option.required else f"[{option.display_name}]" for option in command.parameters]
     return CommandLine(f"/{command.qualified_name}", " ".join(options), command.description)
 
 
