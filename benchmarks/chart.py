@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from timing import parser, sized
 
+from cogmeter.diagnosis import BotState, StateArea, StateItem, Status, Verdict
 from cogmeter.query.records import Range, Timeline
 from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
 from cogmeter.query.time_parts import TimePart, time_share
 from cogmeter.render.charts.bar_chart import BarChart, profile_chart, waterfall_chart
 from cogmeter.render.charts.chart import Chart
+from cogmeter.render.charts.resources import Panel, PanelLine, ResourcesChart
+from cogmeter.render.charts.state import StateChart
 from cogmeter.render.charts.worker_client import ChartWorker
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
 
@@ -149,11 +152,87 @@ def plain_bars(chart: BarChart) -> bytes:
     return target.getvalue()
 
 
-def drawing(rounds: int, chart: Any, peer: Callable[[Any], bytes], name: str) -> float:
-    """Print the ratio of our drawing time to the plain figure's, and return its median."""
-    from cogmeter.render.charts.painter import Painter
+def resources() -> ResourcesChart:
+    """Return a day of six panels with 96 steps each."""
+    numbers = random.Random(8)
+    line = day().timeline
+    edges = tuple(line.edges_us[::3])
 
-    ours = Painter().draw
+    def row(scale: float) -> PanelLine:
+        values = tuple(scale * numbers.uniform(0.8, 1.2) for _ in edges)
+        return PanelLine("", values, tuple(0.8 * one for one in values), tuple(1.3 * one for one in values))
+
+    units = ("percent", "bytes", "duration", "duration", "bytes/s", "count")
+    panels = tuple(Panel(f"Panel {unit}", unit, "now", (row(1e6),)) for unit in units)
+    return ResourcesChart(line.range, 3 * STEP_US, edges, panels, ((edges[50], "start"),))
+
+
+def plain_resources(chart: ResourcesChart) -> bytes:
+    """Draw the panels as a bot author would: a new figure, subplots, tight layout, savefig."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import DateFormatter
+    from matplotlib.figure import Figure
+
+    times = [datetime.fromtimestamp(edge / 1e6, UTC) for edge in chart.edges_us]
+    figure = Figure(figsize=(16, 12), dpi=100, facecolor="#2b2d31")
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(figure.subplots(3, 2).flat, chart.panels, strict=True):
+        for line in panel.lines:
+            axes.fill_between(times, line.lowest, line.highest, alpha=0.3)
+            axes.plot(times, line.values)
+        axes.axvline(datetime.fromtimestamp(chart.markers[0][0] / 1e6, UTC), linestyle=":")
+        axes.set_title(f"{panel.title}: {panel.latest}")
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+        axes.grid(visible=True)
+    figure.tight_layout()
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
+def state() -> StateChart:
+    """Return a bot with a hundred services, and some of everything else."""
+    counts = {"Components": 9, "Shards": 1, "Discord and event loop": 4, "Services": 100, "Loops": 8, "Dependencies": 4}
+    areas = tuple(
+        StateArea(
+            name,
+            tuple(
+                StateItem(
+                    f"{name.lower()} {number}", Status.HEALTHY if number else Status.DEGRADED, "52 ops, p95 1.2 s"
+                )
+                for number in range(count)
+            ),
+        )
+        for name, count in counts.items()
+    )
+    return StateChart(BotState(0, Verdict(Status.DEGRADED, "1 active alert (warning); 8 of 9 checks pass"), areas))
+
+
+def plain_state(chart: StateChart) -> bytes:
+    """Draw the state as a bot author would: a new figure, a scatter of each area, a text of each named item."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 13), dpi=100, facecolor="#2b2d31")
+    FigureCanvasAgg(figure)
+    for axes, area in zip(figure.subplots(len(chart.state.areas), 1), chart.state.areas, strict=True):
+        columns = 38 if len(area.items) > 15 else 3
+        places = [(number % columns, -(number // columns)) for number in range(len(area.items))]
+        colours = ["#4cb387" if item.status is Status.HEALTHY else "#ffc440" for item in area.items]
+        axes.scatter([x for x, _ in places], [y for _, y in places], c=colours)
+        for (x, y), item in zip(places, area.items, strict=True):
+            if columns == 3:
+                axes.text(x, y, f"{item.name} {item.text}", size=20)
+        axes.set_title(area.name)
+        axes.axis("off")
+    figure.tight_layout()
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
+def drawing(rounds: int, chart: Any, peer: Callable[[Any], bytes], ours: Callable[[Any], bytes], name: str) -> float:
+    """Print the ratio of our drawing time to the plain figure's, and return its median."""
     sizes = {draw: len(draw(chart)) for draw in (peer, ours)}  # both are warm from here on
     times: dict[object, list[float]] = {peer: [], ours: []}
     for _ in range(rounds):
@@ -228,12 +307,21 @@ def p99(values: list[float]) -> float:
 def main() -> None:
     options = parser(__doc__).parse_args()
     asyncio.run(lag(rounds=sized(options, 6, 2, 1), seconds=sized(options, 4.0, 1.5, 0.3)))
-    for name, chart, peer in (
-        ("timeline", day(), plain),
-        ("waterfall", slow_run(), plain_bars),
-        ("time profile", time_profile(), plain_bars),
+    from cogmeter.render.charts.bar_painter import BarPainter
+    from cogmeter.render.charts.fonts import Fonts
+    from cogmeter.render.charts.painter import Painter
+    from cogmeter.render.charts.resources_painter import ResourcesPainter
+    from cogmeter.render.charts.state_painter import StatePainter
+
+    bars = BarPainter(Fonts()).draw
+    for name, chart, peer, ours in (
+        ("timeline", day(), plain, Painter().draw),
+        ("waterfall", slow_run(), plain_bars, bars),
+        ("time profile", time_profile(), plain_bars, bars),
+        ("resources", resources(), plain_resources, ResourcesPainter(Fonts()).draw),
+        ("state", state(), plain_state, StatePainter(Fonts()).draw),
     ):
-        drawing(sized(options, 31, 9, 1), chart, peer, name)
+        drawing(sized(options, 31, 9, 1), chart, peer, ours, name)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from cogmeter_bot.demo.world import World
 
 FOLDER: Final = take_pictures.PICTURES / "commands"
-HISTORY_DAYS: Final = 2.0
-WAIT_S: Final = 20.0  # until samples, alerts and the open minute have data
+HISTORY_DAYS: Final = 1.5  # for charts of 24 hours with a previous period of some hours
+WAIT_S: Final = 10.0  # until samples, alerts and the open minute have data
 # The options of commands that need some, or are better shown with some. A user is the member of the demo.
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "perf stats": {"service": "/ask"},

@@ -13,7 +13,7 @@ from discord.webhook.async_ import AsyncWebhookAdapter
 from simcord.http import FakeWebhookAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     import discord
@@ -65,9 +65,21 @@ class World:
         owner, member = self._viewers
         if "user" in options:
             options["user"] = member
-        await owner.slash(self.channel, name, **options)
+        await self._when_free(lambda: owner.slash(self.channel, name, **options))
         if self._preview is not None:
-            await self._preview.refresh()
+            await self._when_free(self._preview.refresh)
+
+    async def _when_free(self, action: Callable[[], Awaitable[object]]) -> None:
+        """Run an action once the simulation runs no other: it rejects two at a time."""
+        while True:
+            try:
+                await action()
+            except simcord.SetupError as error:
+                if "overlaps" not in str(error):
+                    raise
+                await asyncio.sleep(POLL_S / 5)
+            else:
+                return
 
     @asynccontextmanager
     async def page(self, port: int) -> AsyncIterator[str]:
