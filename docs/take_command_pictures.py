@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = take_pictures.PICTURES / "commands"
 HISTORY_DAYS: Final = 1.5  # for charts of 24 hours with a previous period of some hours
+WINDOW: Final = {"width": 1024, "height": 2600}  # the longest answer fits
 WAIT_S: Final = 10.0  # until samples, alerts and the open minute have data
 # The options of commands that need some, or are better shown with some. A user is the member of the demo.
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -67,24 +68,26 @@ async def take(page: Page, url: str, names: list[str]) -> None:
     """Run a demo, use each command, and save a picture of its answer."""
     async with running_demo(DemoOptions(history_days=HISTORY_DAYS), url, print) as (world, address, _):
         await asyncio.sleep(WAIT_S)
-        await asyncio.to_thread(take_pictures.open_discord, page, address)
         for name in names:
-            await photograph(page, world, name)
+            await photograph(page, world, address, name)
 
 
-async def photograph(page: Page, world: World, name: str) -> None:
+async def photograph(page: Page, world: World, address: str, name: str) -> None:
     """Use a command and save its answer."""
     sys.stdout.write(f"{name}\n")
     sys.stdout.flush()
     await world.command(name, **OPTIONS.get(name, {}))
-    png = await asyncio.to_thread(_newest, page)
+    png = await asyncio.to_thread(_newest, page, address)
     take_pictures.save(f"commands/{picture_of(name)}", png)
 
 
-def _newest(page: Page) -> bytes:
+def _newest(page: Page, address: str) -> bytes:
     """Return the newest message once its pictures are loaded."""
-    loaded = f"[...{take_pictures.MESSAGE}.querySelectorAll('img')].every(image => image.complete)"
-    page.wait(f"{take_pictures.MESSAGE} && {loaded}", "the answer")
+    page.open(address, **WINDOW)
+    message = take_pictures.MESSAGE
+    loaded = f"[...{message}.querySelectorAll('img')].every(image => image.complete && image.naturalWidth)"
+    page.wait(f"!!{message} && {loaded}", "the answer")
+    page.evaluate(take_pictures.HIDE_EDITED)
     return take_pictures.last_message(page)
 
 
