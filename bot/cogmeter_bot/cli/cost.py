@@ -135,8 +135,11 @@ def _bars(answer: Costs) -> list[str]:
 def _missing(answer: Costs) -> list[Block]:
     if not answer.total.unpriced_operations:
         return []
+    from cogmeter.render.formatting import counted
+
     lines = [
-        f"{one_line(one.name) or '(no model named)'}: {one.unpriced_operations:,} operations" for one in answer.unpriced
+        f"{one_line(one.name) or '(no model named)'}: {counted(one.unpriced_operations, 'operation')}"
+        for one in answer.unpriced
     ]
     fix = answer.price_problem or "set PERFORMANCE_COST_PRICES, for example my-model=2.50/10"
     return [Listing("Without a known price", [*lines, f"Next step: {fix}"])]

@@ -215,11 +215,12 @@ class Evaluator:
                 "echoes": self._suppression.state(),
             }
             await store.set_value(MEASURED, json.dumps(measured).encode())
-        await self.keep_costs(store)
+        if SPENDING not in unread:
+            await self.spending.keep(store)
 
     async def keep_costs(self, store: Store) -> None:
         """Store the costs that wait, unless the store could not return what is counted already."""
-        if SPENDING not in (self._unread if store is self._source else ()):
+        if self.spending.pending and SPENDING not in (self._unread if store is self._source else ()):
             await self.spending.keep(store)
 
     async def _restore_windows(self, store: Store, now_us: int, parts: StartupGuard) -> None:

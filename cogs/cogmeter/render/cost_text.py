@@ -67,6 +67,6 @@ def missing_money(report: CostReport) -> str:
     if report.price_problem:
         return f"Tokens of {count} are counted without money: {report.price_problem}, or set PERFORMANCE_COST_PRICES."
     if not names:
-        return f"{count} with tokens name no model, so they have no price. Add model=... to their metadata."
+        return f"No price is known for {count} without a model. Add model=... to their metadata."
     example = f"PERFORMANCE_COST_PRICES={names[0]}=2.50/10"
-    return f"{count} have no price, because these models are unknown: {listed}. Set it, for example {example}."
+    return f"No price is known for {count} of these models: {listed}. Set it, for example {example}."

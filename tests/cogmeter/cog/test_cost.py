@@ -90,7 +90,7 @@ async def test_a_price_that_is_missing_is_named_with_the_setting_that_adds_it(mo
         await home.flushed()
         embed, _ = await answer(home, by="model")
     assert "**mine** $1.00" in embed.description
-    assert "1 operation have no price" in embed.description or "1 operation" in embed.description
+    assert "No price is known for 1 operation of these models" in embed.description
     assert "PERFORMANCE\\_COST\\_PRICES=" in embed.description
     assert "@everyone" not in embed.description
 
