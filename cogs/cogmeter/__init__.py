@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cogmeter.cog.attach import Attachment
     from cogmeter.recording.annotation import annotate
-    from cogmeter.recording.budgets import Budget
+    from cogmeter.recording.budgets import CostBudget
     from cogmeter.recording.llm_usage import usage
     from cogmeter.recording.operation import Operation
     from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     track = default_recorder.track
 
 __all__ = [
-    "Budget",
+    "CostBudget",
     "Operation",
     "Outcome",
     "Recorder",
@@ -69,14 +69,14 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from cogmeter.recording.annotation import annotate
-    from cogmeter.recording.budgets import Budget
+    from cogmeter.recording.budgets import CostBudget
     from cogmeter.recording.llm_usage import usage
     from cogmeter.recording.operation import Operation
     from cogmeter.recording.recorder import Recorder, Tracker, default_recorder
     from cogmeter_storage.model import Outcome
 
     globals().update(
-        Budget=Budget,
+        CostBudget=CostBudget,
         Operation=Operation,
         Outcome=Outcome,
         Recorder=Recorder,

@@ -21,7 +21,7 @@ KINDS: Final = ("guild", "user")
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class CostBudget:
     """What a guild or user has spent today, and may spend. Money is in millionths of a US dollar."""
 
     spent_micro_usd: int
@@ -47,7 +47,7 @@ class Budget:
         return not self.exceeded
 
 
-UNLIMITED: Final = Budget(0, None)
+UNLIMITED: Final = CostBudget(0, None)
 
 
 class Budgets:
@@ -65,14 +65,14 @@ class Budgets:
         for kind, dollars in (("guild", guild_usd), ("user", user_usd)):
             self.limits[kind] = round(dollars * 1e6) or None
 
-    def of(self, *, guild: int | str | None = None, user: int | str | None = None) -> Budget:
+    def of(self, *, guild: int | str | None = None, user: int | str | None = None) -> CostBudget:
         """Return the budget of a guild, of a user, or of both: then the one of which less is left.
 
         Pass ids of Discord. It takes a few microseconds, never waits and never raises. Without a budget, or while no
         monitor runs, the result is true and has no limit.
         """
         found = [
-            Budget(self.spent(kind, person_hash(self.key, kind, number)), self.limits[kind])
+            CostBudget(self.spent(kind, person_hash(self.key, kind, number)), self.limits[kind])
             for kind, number in (("guild", guild), ("user", user))
             if number is not None and self.key is not None
         ]
@@ -104,12 +104,12 @@ class Budgets:
         """Forget a user, by the hash."""
         self._spent.pop(("user", user), None)
 
-    def shares(self) -> list[tuple[str, str, Budget]]:
+    def shares(self) -> list[tuple[str, str, CostBudget]]:
         """Return kind, hash and budget of everybody who has spent something today and has a limit."""
         if self._day != clock.now_us() // DAY_US:
             return []
         return [
-            (kind, hashed, Budget(amount, self.limits[kind]))
+            (kind, hashed, CostBudget(amount, self.limits[kind]))
             for (kind, hashed), amount in self._spent.items()
             if self.limits[kind] is not None
         ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cogmeter.watch.interactions.people import People
 
-MOST_FETCHED: Final = 10  # users that are asked of Discord for one answer
+MOST_FETCHED: Final = 10  # users that are fetched for one answer
 
 
 async def names_of(
@@ -24,8 +24,8 @@ async def names_of(
     """Return the names of guilds or users by their hashes; ``kind`` is "guild" or "user".
 
     They are those that discord.py has cached. The hashes of all cached ids are computed on a thread. A hash that two of
-    them share has no name. With ``fetched``, Discord is asked for the first users that are not cached: bots without the
-    members intent have no cache. Never raises for an error of Discord.
+    them share has no name. With ``fetched``, the first users that are not cached are fetched from Discord: bots without
+    the members intent have no cache. Never raises for an error of Discord.
     """
     wanted = set(hashes)
     if people.key is None or not wanted or kind not in {"guild", "user"}:
