@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MISSING: Final = "the library genai-prices is not installed: pip install 'cogmeter[cost]'"
 MOST_MODELS: Final = 2_000  # whose lookup is remembered
 
-_logger = logging.getLogger("cogmeter.costs")
+_logger = logging.getLogger("cogmeter.runtime")
 
 
 class TokenUse(NamedTuple):
