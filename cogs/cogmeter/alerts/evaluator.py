@@ -32,7 +32,7 @@ from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.thresholds.keys import THRESHOLD
-from cogmeter.pricing import Prices
+from cogmeter.query.pricing import Prices
 from cogmeter.query.query import now_us as wall_us
 from cogmeter.settings.prices import parse_prices
 from cogmeter.startup import StartupGuard, parsing

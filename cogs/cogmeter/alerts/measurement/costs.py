@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from cogmeter.pricing import micro_usd
+from cogmeter.query.pricing import micro_usd
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.llm_usage import MORE, MOST_MODELS
 from cogmeter.recording.people_hashes import hash_in

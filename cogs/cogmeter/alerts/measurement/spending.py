@@ -1,6 +1,6 @@
 """Counts the costs of operations by hour, service, caller, model, guild and user, for the store.
 
-Operations with tokens and without money are priced (``cogmeter.pricing``). Operations stored before counting began are
+Operations with tokens and without money are priced (``cogmeter.query.pricing``). Operations stored before counting began are
 read once, in the background, the newest first, and at most MOST_ROWS.
 """
 
@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.measurement.costs import CostEntry, cost_entries, entries_of
-from cogmeter.pricing import Prices, TokenUse, micro_usd
 from cogmeter.query.costs import STATE_KEY
+from cogmeter.query.pricing import Prices, TokenUse, micro_usd
 from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.buffer import FIELDS
 from cogmeter.startup import parsing

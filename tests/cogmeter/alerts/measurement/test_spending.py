@@ -8,8 +8,8 @@ import pytest
 
 from cogmeter.alerts.measurement.costs import entries_of
 from cogmeter.alerts.measurement.spending import KEY, MOST_A_DAY, OTHER, Spending
-from cogmeter.pricing import Prices
 from cogmeter.query.costs import GROUPINGS, cost_report
+from cogmeter.query.pricing import Prices
 from cogmeter.query.records import Range
 from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.people_hashes import person_hash
