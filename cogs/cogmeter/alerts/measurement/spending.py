@@ -1,7 +1,7 @@
 """Counts the costs of operations by hour, service, caller, model, guild and user, for the store.
 
-Operations with tokens and without money are priced (``cogmeter.query.pricing``). Operations stored before counting began are
-read once, in the background, the newest first, and at most MOST_ROWS.
+Operations with tokens and without money are priced (``cogmeter.query.pricing``). Operations stored before counting began
+are read once, in the background, the newest first, and at most MOST_ROWS.
 """
 
 from __future__ import annotations
