@@ -264,7 +264,7 @@ class Recorder:
             self.refuse()
             return Operation()
         series = self.series(service, operation)
-        kind = annotated_class(self._kind(service, operation, series), started_in)
+        kind = annotated_class(self._kind(service, operation, series), self, series, started_in)
         return self._annotated.setdefault((service, operation) if series else (OTHER, OTHER), kind)()
 
     def _kind(self, service: str, operation: str, series: int) -> type[Operation]:

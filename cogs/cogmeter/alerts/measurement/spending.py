@@ -1,6 +1,6 @@
 """Counts the costs of operations by hour, service, caller, model, guild and user, for the store.
 
-Operations with tokens and without money are priced (``cogmeter.query.pricing``). Operations stored before counting began
+Operations with tokens and without money are priced (``query.pricing``). Operations stored before counting began
 are read once, in the background, the newest first, and at most MOST_ROWS.
 """
 
