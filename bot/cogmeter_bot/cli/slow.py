@@ -34,7 +34,7 @@ BAR: Final = 40  # characters of a whole run
 )
 @reading_options
 def slow(options: ReadingOptions, service: str | None, operation: str | None, limit: int) -> None:
-    """List the slowest operations, and why the slowest commands are slow.
+    """List the slowest operations, and why commands are slow.
 
     With a SERVICE, or a command such as /ask: explain its slowest runs by their
     parts, and show where its time goes.

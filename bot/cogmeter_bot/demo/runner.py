@@ -37,9 +37,8 @@ from cogmeter_storage.usage import GUILD
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from cogmeter_bot.demo.world import World
-
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter_bot.demo.world import World
 
 INDEX_S: Final = 45.0  # shorter than the threshold of the rule "hung"
 ARCHIVE_S: Final = 0.18

@@ -32,12 +32,12 @@ def add(group: app_commands.Group, responder: Responder) -> None:
                 raise UserError(REFUSED_FORGET)
 
         async def ask(_: None) -> CommandAnswer:
-            return CommandAnswer(question_embed(user), buttons=Confirmation(responder, user))
+            return CommandAnswer(question_embed(user), buttons=ErasureConfirmation(responder, user))
 
         await responder.answer_checked(interaction, owner, ask, ephemeral=True)
 
 
-class Confirmation(Buttons):
+class ErasureConfirmation(Buttons):
     """The buttons Erase and Cancel."""
 
     def __init__(self, responder: Responder, user: discord.User | discord.Member) -> None:
@@ -52,7 +52,7 @@ class Confirmation(Buttons):
         return False
 
     @discord.ui.button(label="Erase", custom_id="cogmeter:forget:erase", style=discord.ButtonStyle.danger)
-    async def erase(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
+    async def erase(self, interaction: discord.Interaction, _: discord.ui.Button[ErasureConfirmation]) -> None:
         """Erase the data, and show what was erased."""
         await interaction.response.defer()
         self.stop()  # a second press must not begin again
@@ -64,7 +64,7 @@ class Confirmation(Buttons):
         await self.show(interaction, erased_embed(erased), last=True)
 
     @discord.ui.button(label="Cancel", custom_id="cogmeter:forget:cancel")
-    async def cancel(self, interaction: discord.Interaction, _: discord.ui.Button[Confirmation]) -> None:
+    async def cancel(self, interaction: discord.Interaction, _: discord.ui.Button[ErasureConfirmation]) -> None:
         """Erase nothing."""
         await interaction.response.defer()
         await self.show(interaction, erased_embed(None), last=True)

@@ -223,7 +223,7 @@ def annotated_class(timed: type[Operation], sink: Sink, series: int, part_of: Ca
             self._token = follow((self, part_of()))
             if scope() is not None:
                 self._enter_span(name)
-            self._start = now()
+            self._start = now()  # type: ignore[misc]  # a slot of Operation
             return self
 
         def __exit__(
@@ -244,7 +244,7 @@ def annotated_class(timed: type[Operation], sink: Sink, series: int, part_of: Ca
             self._token = follow((self, part_of()))
             if scope() is not None:
                 self._enter_span(name)
-            self._start = now()
+            self._start = now()  # type: ignore[misc]  # a slot of Operation
             return self
 
         async def __aexit__(

@@ -59,7 +59,7 @@ async def test_commands_and_replies_pay_for_what_runs_below_them(move_in):
         assert embed.footer.text.startswith("Whole days (UTC) · prices: genai-prices ")
 
 
-async def test_servers_and_users_have_names_that_are_stored_nowhere(move_in):
+async def test_names_of_servers_and_users_are_in_no_file(move_in):
     async with move_in() as home:
         await asked(home)
         servers, _ = await answer(home, by="guild")
