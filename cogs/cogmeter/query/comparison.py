@@ -116,7 +116,7 @@ class Comparison:
     @property
     def range(self) -> Range:
         """The time from the start of the first period to the end of the second one."""
-        return Range(self.before.range.since_us, self.after.range.until_us, self.after.range.label)
+        return Range(self.before.range.since_us, self.after.range.until_us, "both periods")
 
     @property
     def verdict(self) -> ChangeVerdict:
