@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Int64Array, Marker, Totals
 
 FEWEST: Final = 60  # operations of each period
-ALPHA: Final = 0.04  # the nominal probability of any false statement; measured, it stays below one in twenty
+ALPHA: Final = 0.04  # the nominal probability of any false statement, with a margin below one in twenty
 WARM_UP_US: Final = 10 * MINUTE_US  # left out after a start
 COLD: Final = (START, VERSION, EXTENSION)  # kinds of markers after which caches are cold
 NOTICEABLE: Final = 0.05  # a smaller change of response times is none, however certain it is
