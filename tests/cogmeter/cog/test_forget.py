@@ -54,7 +54,7 @@ async def test_cancel_erases_nothing(move_in):
         assert str(home.stranger.id) in (await stored(home, number)).error
 
 
-async def test_an_unknown_user_has_nothing_to_erase(move_in):
+async def test_an_unknown_user_is_erased_without_a_change(move_in):
     async with move_in() as home:
         result = await ask(home)
         await home.owner.click(result.response, label="Erase")
