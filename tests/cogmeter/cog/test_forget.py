@@ -44,6 +44,16 @@ async def test_after_the_confirmation_the_data_is_gone_and_the_answer_says_what_
     assert (entry.action, entry.subject, entry.actor) == ("forget", "user", "owner")
 
 
+async def test_what_is_kept_in_memory_about_the_user_is_erased_with_it(move_in):
+    async with move_in() as home:
+        people = home.monitor.watcher.tracker.people
+        hashed = (await person_of(home.monitor.store, str(home.stranger.id))).metadata_entry[1]
+        people._users[hashed] = home.stranger.id
+        result = await ask(home)
+        await home.owner.click(result.response, label="Erase")
+        assert people.user_id(hashed) is None
+
+
 async def test_cancel_erases_nothing(move_in):
     async with move_in() as home:
         number = await known(home)

@@ -20,13 +20,12 @@ def is_user_id(text: str) -> bool:
 async def forget_user(store: Store, user_id: str, name: str | None = None) -> Erased:
     """Erase a user from every kind of stored data; ``name`` is the display name in alerts, mutes and changes.
 
-    A new kind of data about users is erased here, with the hash ``person.metadata_entry[1]``.
+    Of a running bot, ``monitor.erasure`` also erases what it keeps in memory.
 
     Raises:
         StorageError: the store cannot be written; what was erased stays erased.
     """
-    person = await person_of(store, user_id, name)
-    return await store.erase_person(person)
+    return await store.erase_person(await person_of(store, user_id, name))
 
 
 async def person_of(store: Store, user_id: str, name: str | None = None) -> Person:

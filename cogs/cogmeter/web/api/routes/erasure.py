@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
+from cogmeter.monitor.erasure import forget_running
 from cogmeter.schemas.erasure import ErasedAnswer
-from cogmeter.watch.interactions.erasure import forget_user
 from cogmeter.web.api.bodies import Body
 from cogmeter.web.api.routing import Route
 
@@ -26,8 +26,7 @@ class ForgetBody(Body):
 
 async def forget(monitor: Monitor, body: ForgetBody) -> ErasedAnswer:
     """Erase what is stored about a user; what waits in memory is stored first."""
-    await monitor.flusher.flush()
-    return ErasedAnswer.of(await forget_user(monitor.store, body.user_id, body.name))
+    return ErasedAnswer.of(await forget_running(monitor, body.user_id, body.name))
 
 
 ROUTES: Final = (
