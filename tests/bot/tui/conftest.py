@@ -40,7 +40,8 @@ def fill(path, *, days=1.0, others=()):
                 began = until_us - 5 * MINUTE_US
                 stands = replace(
                     one, id=0, uid="stands", state=AlertState.FIRING, service=HOSTILE, message="[bold]It fails",
-                    severity="critical", started_us=began, fired_us=began, changed_us=began, acknowledged_us=None, resolved_us=None,
+                    severity="critical", started_us=began, fired_us=began, changed_us=began,
+                    acknowledged_us=None, resolved_us=None,
                 )  # fmt: skip
                 await store.alerting.save([Step(stands, None)])
             names = [(name, "[b]run") for name in others]
