@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DOWN_DAY_US: Final = 3_600_000_000  # a day with this much downtime is shown as down, with less as degraded
 DEGRADED_DAY_US: Final = 300_000_000
+MOST_SHARDS: Final = 64  # shards that have their own gauges
+STALE_S: Final = 60.0  # age of a shard's last heartbeat from which it is out of date; one is due every 41 s
 
 
 class Status(enum.StrEnum):

@@ -101,5 +101,5 @@ async def test_a_forgotten_user_is_in_no_sum_and_no_sum_changes(store, noon):
 
 async def test_an_erased_person_is_forgotten_here_too(store, noon):
     await add(store, {CostKey(noon, "ai", user="0a0b0c0d"): CostSums(1, micro_usd=3)})
-    assert await store.erase_person(Person(("user", "0a0b0c0d"), "123456789012345678")) == 1
+    assert (await store.erase_person(Person(("user", "0a0b0c0d"), "123456789012345678"))).rows == 1
     assert [one.names for one in await store.costs.grouped(noon, noon + 1, by=["user"])] == [("",)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.diagnosis import BAD, Check, ServiceHealth, ShardState, Status
+from cogmeter.diagnosis import BAD, MOST_SHARDS, STALE_S, Check, ServiceHealth, ShardState, Status
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs
-from cogmeter.watch.gateway import MOST_SHARDS, STALE_S
 from cogmeter.watch.rest.budget import SCOPES
 from cogmeter_storage.alerting import ACTIVE
 

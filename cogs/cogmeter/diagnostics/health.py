@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from cogmeter.diagnosis import STALE_S
 from cogmeter.diagnostics import bot_checks, monitor_checks
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs, judge_state
 from cogmeter.diagnostics.judgement import store_health, verdict
@@ -12,7 +13,7 @@ from cogmeter.diagnostics.service_health import ServiceHealthChecks
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import in_background
-from cogmeter.watch.gateway import STALE_S, heard_s, shard_states
+from cogmeter.watch.gateway import heard_s, shard_states
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:

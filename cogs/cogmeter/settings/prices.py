@@ -32,9 +32,9 @@ def parse_prices(text: str | None) -> Mapping[str, StatedPrice]:
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
         model, separator, amounts = part.rpartition("=")
         if not separator or not model.strip():
-            raise ValueError(f"has the part {quoted(part)}, which is not model=input/output")
+            raise ValueError(f"has the part {quoted(part, strict=True)}, which is not model=input/output")
         if model.strip().lower() in prices:
-            raise ValueError(f"has two prices of {quoted(model.strip())}")
+            raise ValueError(f"has two prices of {quoted(model.strip(), strict=True)}")
         prices[model.strip().lower()] = _price(model.strip(), amounts)
     if len(prices) > MOST_MODELS:
         raise ValueError(f"has {len(prices)} models, more than {MOST_MODELS}")
@@ -48,7 +48,8 @@ def _price(model: str, amounts: str) -> StatedPrice:
             raise ValueError
     except (InvalidOperation, ValueError):
         raise ValueError(
-            f"has the price {quoted(amounts)} of {quoted(model)}; write dollars per million tokens of input and"
+            f"has the price {quoted(amounts, strict=True)} of {quoted(model, strict=True)};"
+            " write dollars per million tokens of input and"
             " output, and of cached input if that is cheaper, as in 2.50/10/1.25"
         ) from None
     return StatedPrice(numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else numbers[0])

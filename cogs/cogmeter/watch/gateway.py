@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from cogmeter.diagnosis import Finding, ShardState
+from cogmeter.diagnosis import MOST_SHARDS, STALE_S, Finding, ShardState
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface, WatchContext
 from cogmeter_storage.usage import JOINED, LEFT
@@ -18,8 +18,6 @@ from cogmeter_storage.usage import JOINED, LEFT
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-MOST_SHARDS: Final = 64  # shards that have their own gauges
-STALE_S: Final = 60.0  # Discord expects a heartbeat every 41 s
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
 

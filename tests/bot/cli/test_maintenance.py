@@ -121,7 +121,7 @@ def test_forget_removes_the_hash_that_the_watch_stored_and_asks_before(cogmeter,
     assert code == 130
     assert "Permanently remove" in out
     code, out, _ = cogmeter("forget", "--user", USER, "--yes")
-    assert (code, out) == (0, "Removed from 1 row\n")
+    assert (code, out) == (0, "Removed from 1 row (1 operation)\n")
     lines = cogmeter("export", "--format", "ndjson", "-o", "-")[1].splitlines()
     first, second = map(json.loads, lines)
     assert (first["metadata"], first["error"]) == ({"command": "ask"}, "no right for (forgotten)")

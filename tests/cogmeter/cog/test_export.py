@@ -63,7 +63,7 @@ async def test_an_unknown_service_is_refused_with_a_suggestion(move_in):
         await recorded(home, ["alpha"])
         result = await ask(home, services="alpa")
     assert result.ephemeral
-    assert "Did you mean alpha?" in result.response.content
+    assert "Did you mean alpha" in result.response.content
 
 
 async def test_too_many_services_are_refused(move_in):
@@ -110,7 +110,7 @@ async def test_services_are_completed(move_in):
     async with move_in() as home:
         await recorded(home, ["alpha"])
         choices = await home.owner.autocomplete(home.channel, "perf export", "services", "alp")
-    assert [choice["value"] for choice in choices] == ["alpha"]
+    assert choices[0]["value"] == "alpha"
 
 
 async def test_a_stranger_is_refused(move_in):

@@ -58,7 +58,7 @@ async def overrides(home):
 
 
 async def test_the_steps_are_in_one_message_that_only_the_owner_sees(move_in):
-    async with move_in(PERFORMANCE_WATCH_STALLS="true") as home:
+    async with move_in(PERFORMANCE_WATCH_STALLS="true", PERFORMANCE_WATCH_LLM="true") as home:
         message = await opened(home)
         assert list(steps(message)) == ["Channel", "Access", "Watched", "Digest", "Thresholds", "Dashboard", "Try it"]
         assert steps(message)["Channel"].startswith("○")
@@ -132,7 +132,7 @@ async def test_roles_give_access_at_once_and_only_owners_may_choose_them(move_in
 
 
 async def test_only_what_is_chosen_is_watched(move_in):
-    async with move_in(PERFORMANCE_WATCH_STALLS="true") as home:
+    async with move_in(PERFORMANCE_WATCH_STALLS="true", PERFORMANCE_WATCH_LLM="true") as home:
         message = await opened(home)
         kept = [field for field in WATCHED if field not in {"watch_tasks", "watch_rest"}]
         await choose(home, message, "watch", *kept)

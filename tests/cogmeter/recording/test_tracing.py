@@ -164,7 +164,7 @@ async def test_an_async_generator_that_another_task_closes_raises_nothing(record
 
 
 def test_any_thread_may_read_the_scope_of_a_context(trace):
-    assert tracing.scope_in(contextvars.copy_context()) == (trace, 0, "ask")
+    assert tracing.scope_in(contextvars.copy_context()) == (trace, 0, "ask", None)
     assert tracing.scope_in(contextvars.Context()) is None
 
 

@@ -478,6 +478,7 @@ SMALL = {
 }
 WITHOUT_ROWID = {
     "sample": "at_us = (SELECT min(at_us) FROM sample)",
+    "memory": "name = 'key1'",
     "error_count": "error_group = 1",
     "error_person": "error_group = 1",
     "usage_count": "name = '1'",

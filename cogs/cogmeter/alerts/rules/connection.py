@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.model import CRITICAL, WARNING, Reading
 from cogmeter.alerts.rules.rule import WHOLE_BOT, GaugeCurve, Replay, Rule, duration, number, percent
+from cogmeter.diagnosis import STALE_S
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, REST
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 INVALID_CRITICAL: Final = 0.6  # share of Discord's limit of invalid requests that is critical
 HEARTBEAT_S: Final = 41.25  # the interval that Discord requires
-STALE_S: Final = 60.0  # age of the last acknowledged heartbeat from which its latency is out of date
 SCOPES_OF_ALL: Final = ("global", "proxy")  # rate limits of all requests, not of one route
 
 

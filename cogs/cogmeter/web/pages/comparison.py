@@ -65,7 +65,7 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
     markers = await offered_markers(monitor.query)
     return await page_response(
         view,
-        "compare.html",
+        "comparison.html",
         title="Compare",
         comparison=found,
         subject=comparison_text.subject_text(found.service, found.operation),

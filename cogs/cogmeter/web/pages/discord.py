@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.measurement.values import LATE_US
-from cogmeter.alerts.rules.connection import STALE_S
+from cogmeter.diagnosis import STALE_S
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, BY_OPERATION, REST, TASKS, label
 from cogmeter.render import formatting

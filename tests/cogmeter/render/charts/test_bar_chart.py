@@ -10,7 +10,8 @@ from cogmeter.query.records import Range
 from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
 from cogmeter.query.time_parts import TimePart, first_output_us, time_share
 from cogmeter.render.charts.bar_chart import KIND, MOST_ROWS, BarChart, profile_chart, waterfall_chart
-from cogmeter.render.charts.painter import Painter
+from cogmeter.render.charts.bar_painter import BarPainter
+from cogmeter.render.charts.fonts import Fonts
 from cogmeter.render.charts.worker_client import ChartWorker
 from cogmeter.render.palette import PARTS
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
@@ -124,17 +125,17 @@ CHARTS = {
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_the_request_is_json_and_the_description_is_short_enough(name):
+def test_the_request_is_json_and_the_alt_text_is_short_enough(name):
     chart = CHARTS[name]
     values = json.loads(chart.to_json())
     assert values["kind"] == KIND
-    assert BarChart.from_json(values) == chart
-    assert 20 < len(chart.description) <= 1024
+    assert BarChart.from_json(chart.to_json()) == chart
+    assert 20 < len(chart.alt_text) <= 1024
     assert chart.fingerprint() == CHARTS[name].fingerprint()
 
 
-def test_every_chart_is_drawn_by_the_same_painter_as_the_others():
-    painter = Painter()
+def test_every_chart_is_drawn_by_the_same_painter():
+    painter = BarPainter(Fonts())
     pictures = {name: painter.draw(chart) for name, chart in CHARTS.items()}
     for name, png in pictures.items():
         with Image.open(io.BytesIO(png)) as image:
@@ -145,7 +146,7 @@ def test_every_chart_is_drawn_by_the_same_painter_as_the_others():
 
 
 def test_the_colours_of_the_parts_are_in_the_picture():
-    with Image.open(io.BytesIO(Painter().draw(CHARTS["few"]))) as image:
+    with Image.open(io.BytesIO(BarPainter(Fonts()).draw(CHARTS["few"]))) as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(1_000_000)}
     for part in (TimePart.OWN, TimePart.REST, TimePart.HOST, TimePart.BLOCKED):
         value = int(PARTS[part][1:], 16)

@@ -19,7 +19,7 @@ TARGETS = [
     ("doctor", None, "/perf doctor"),
     ("report", None, "/perf report"),
     ("alerts", None, "/perf alerts"),
-    ("cost", None, "/perf alerts"),
+    ("cost", None, "/perf cost"),
 ]
 
 
@@ -31,11 +31,11 @@ def concern(target, subject, text="/ask: error rate of 34%", severity="critical"
 def test_a_finding_names_the_command_that_shows_more(target, subject, command):
     first, second = attention_lines([concern(target, subject)], "perf")
     assert first == "\N{OCTAGONAL SIGN} /ask: error rate of 34%."
-    assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} Open its most common error: `{command}`"
+    assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} Open its most common error. See `{command}`"
 
 
 def test_each_target_of_a_rule_is_a_command_that_exists():
-    known = {"stats", "errors", "running", "doctor", "report", "alerts", "summary"}
+    known = {"stats", "errors", "running", "doctor", "report", "alerts", "summary", "cost"}
     for rule in RULES.values():
         command = command_of(concern(rule.leads_to, ASK), "perf")
         assert command.removeprefix("/perf ").split()[0] in known

@@ -95,7 +95,7 @@ def test_a_failed_or_slow_operation_records_the_affected_people(tracker, recorde
 
 def test_the_ids_are_hashed_once_and_only_when_they_are_needed(tracker, monkeypatch):
     hashed = []
-    monkeypatch.setattr(module, "_hash", lambda key, kind, number: hashed.append(kind) or "0" * 8)
+    monkeypatch.setattr(module, "person_hash", lambda key, kind, number: hashed.append(kind) or "0" * 8)
     pending = tracker.arrive(arrival())
     pending.affected(Outcome.OK, 0)
     assert hashed == []

@@ -275,7 +275,7 @@ async def test_a_limit_that_was_never_hit_has_no_line(crowded, listening):
 
 async def test_days_of_money_are_named_below_their_bars(crowded, listening):
     async with crowded() as web:
-        await asyncio.to_thread(opened, listening, f"{web.url}/performance/cost")
+        await asyncio.to_thread(opened, listening, f"{web.url}/performance/cost?by=service")
         words = await asyncio.to_thread(listening.evaluate, WRITTEN)
         names = await asyncio.to_thread(listening.evaluate, "document.querySelector('.legend').innerText")
     assert not [one for one in words if ":" in one]
