@@ -38,7 +38,7 @@ AT_ONCE: Final = 16  # subjects that are read at once: some megabytes each
 MUTED_US: Final = 7 * DAY_US
 CURRENT_US: Final = 2 * DAY_US  # how long a check needs attention
 
-_logger = logging.getLogger("cogmeter.checks")
+_logger = logging.getLogger("cogmeter.runtime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class UnknownPeriodError(ValueError):
         self.parameter = parameter
 
 
+class PeriodOrderError(UnknownPeriodError):
+    """Both texts are periods, but the first one is not before the second one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ComparisonPeriods:
     """Two periods, the earlier one first, and the marker between them if it was chosen."""
@@ -72,7 +76,7 @@ async def comparison_periods(query: Query, before: str | None, after: str | None
     later = _later(second, first, markers, now_us)
     earlier = _earlier(first, later, markers)
     if earlier.since_us >= earlier.until_us or earlier.until_us > later.since_us:
-        raise UnknownPeriodError("before", "The period before is not earlier than the period after. Swap them.")
+        raise PeriodOrderError("before", "The period before is not earlier than the period after. Swap them.")
     return ComparisonPeriods(earlier, later)
 
 

@@ -18,7 +18,7 @@ from cogmeter.query.costs import STATE_KEY
 from cogmeter.query.pricing import Prices, TokenUse, micro_usd
 from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.buffer import FIELDS
-from cogmeter.startup import parsing
+from cogmeter.startup import DamagedStateError, parsing
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.costs import CostKey, CostSums
@@ -65,12 +65,16 @@ class Spending:
 
         Raises:
             StorageError: the store cannot be read, and nothing is restored.
-            DamagedStateError: the stored state cannot be read; everything is counted again.
+            DamagedStateError: the stored state cannot be read; what is before the stored sums is counted again.
         """
         state = await store.get_value(KEY)
         newest = await store.page(None, 0, FAR_US, limit=1)
         try:
             self.restore(state)
+        except DamagedStateError:
+            # The sums in the table are sound: counting their operations again would double them.
+            self.since_us, self._until_us = await store.costs.first_us(), now_us
+            raise
         finally:
             self._begin(newest, now_us)
         await self._restore_budgets(store, now_us)
@@ -130,6 +134,8 @@ class Spending:
         Raises:
             StorageError: they are not stored, and wait on.
         """
+        if self.since_us is None:
+            return  # the stored state could not be read: the next start counts from it on
         state = self._state()
         if not self.pending and state == self._stored:
             return

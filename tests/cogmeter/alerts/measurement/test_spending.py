@@ -15,7 +15,7 @@ from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.people_hashes import person_hash
 from cogmeter.settings.prices import parse_prices
 from cogmeter.startup import DamagedStateError
-from cogmeter_storage import open_store
+from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.costs import CostSums
 from cogmeter_storage.model import DAY_US, HOUR_US
 
@@ -246,6 +246,38 @@ async def test_a_damaged_state_is_counted_again(store, kept):
     with pytest.raises(DamagedStateError):
         await spending.begin(store, NOW_US + 1)
     await spending.catch_up(store)
+    assert await money(store) == {"gpt-4o": 500_000}
+
+
+async def test_a_damaged_state_doubles_nothing_that_is_in_the_table(store):
+    await stored(store, 3, 2, 0)
+    spending = await begun(store)
+    await spending.catch_up(store)
+    await store.set_value(KEY, b"{")
+    again = Spending()
+    with pytest.raises(DamagedStateError):
+        await again.begin(store, NOW_US + 2)
+    await again.catch_up(store)
+    assert await money(store) == {"gpt-4o": 1_500_000}
+
+
+async def test_a_start_that_cannot_read_the_state_keeps_it_for_the_next_one(store, monkeypatch):
+    await stored(store, 3)
+    spending = await begun(store)
+    await spending.catch_up(store)
+    before = await store.get_value(KEY)
+    with monkeypatch.context() as broken:
+
+        async def fail(*_arguments, **_options):
+            raise StorageError("the disk")
+
+        broken.setattr(type(store), "get_value", fail)
+        unread = Spending()
+        with pytest.raises(StorageError):
+            await unread.begin(store, NOW_US + 2)
+    unread.add("graph", NOW_US, {"cost_usd": 1, "model": "gpt-4o"})
+    await unread.keep(store)
+    assert await store.get_value(KEY) == before
     assert await money(store) == {"gpt-4o": 500_000}
 
 

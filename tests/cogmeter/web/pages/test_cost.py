@@ -131,7 +131,7 @@ async def test_the_budget_is_that_of_the_alert_also_after_it_was_changed(crowded
 
 async def test_operations_that_are_recorded_while_it_runs_are_in_it(served):
     async with served() as web:
-        assert "No costs recorded in this period." in (await web.get("/performance/cost")).text
+        assert "No tokens and no costs recorded in this period." in (await web.get("/performance/cost")).text
         for _ in range(3):
             noted = {"model": HOSTILE, "tokens_in": 100, "tokens_out": 20, "cost_usd": 0.5}
             web.monitor.recorder.record("core-intelligence", "process", duration_ms=5, metadata=noted)

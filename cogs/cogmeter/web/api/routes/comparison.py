@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cogmeter.query.comparison_periods import UnknownPeriodError
+from cogmeter.query.comparison_periods import PeriodOrderError, UnknownPeriodError
 from cogmeter.schemas.comparison import ComparisonAnswer, comparison
 from cogmeter.web.api.params import BETWEEN, Operation, QueryParams, Subject
 from cogmeter.web.api.problems import Problem
@@ -51,12 +51,14 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
     """Return a comparison.
 
     Raises:
-        Problem: 422; a text is no period.
+        Problem: 422; a text is no period. 409; the first period is not before the second one.
     """
     try:
         return await comparison(
             monitor.query, params.service, params.operation, before=params.before, after=params.after
         )
+    except PeriodOrderError as error:
+        raise Problem(409, "Periods overlap", str(error), parameter=error.parameter) from None
     except UnknownPeriodError as error:
         raise Problem.of(422, str(error), parameter=error.parameter) from None
 
@@ -70,6 +72,6 @@ ROUTES: Final = (
         tag="services",
         query=ComparisonParams,
         response=ComparisonAnswer,
-        problems=(404,),
+        problems=(404, 409),
     ),
 )
