@@ -269,7 +269,7 @@ async def test_a_start_that_cannot_read_the_state_keeps_it_for_the_next_one(stor
     with monkeypatch.context() as broken:
 
         async def fail(*_arguments, **_options):
-            raise StorageError("the disk")
+            raise StorageError("the disk", permanent=False)
 
         broken.setattr(type(store), "get_value", fail)
         unread = Spending()
