@@ -176,7 +176,7 @@ PAGES = {
     "/performance": "core-intelligence",
     "/performance/services/core-intelligence": "TimeoutError",
     "/performance/discord": "connected",
-    "/performance/cost?by=model": "text-embedding-3-small",
+    "/performance/cost": "/ask",
     "/performance/alerts": "exceeds threshold of 5%",
 }
 DRAWN = (

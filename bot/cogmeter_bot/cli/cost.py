@@ -42,11 +42,10 @@ def cost(options: ReadingOptions, by: str, limit: int) -> None:
 
 
 def _one_service(options: ReadingOptions) -> str | None:
-    if options.services is None or not options.services:
-        return None
-    if len(options.services) > 1:
+    services = options.services or ()
+    if len(services) > 1:
         raise click.UsageError("cost reads all services or one. Name one with --services.")
-    return options.services[0]
+    return next(iter(services), None)
 
 
 def _title(by: str) -> str:

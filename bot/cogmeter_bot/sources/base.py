@@ -106,6 +106,7 @@ class Source(Protocol):
 
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Return the resources of the bot's process."""
+        ...
 
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Return tokens and money by a grouping, of all services or one; at most ``limit`` groups are listed."""

@@ -198,11 +198,10 @@ class DeployChecks:
 def _checked(markers: Sequence[Marker]) -> list[Marker]:
     """Return the changes to check, the latest first; of several within an hour, the last one stands for all."""
     changes = [marker for marker in markers if marker.kind in CHANGES]
-    following = [*changes[1:], None]
     return [
         marker
-        for marker, after in zip(changes, following, strict=True)
-        if after is None or after.at_us - marker.at_us > APART_US
+        for place, marker in enumerate(changes)
+        if place + 1 == len(changes) or changes[place + 1].at_us - marker.at_us > APART_US
     ][::-1]
 
 

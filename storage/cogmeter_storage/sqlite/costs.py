@@ -50,10 +50,12 @@ class SqliteCostStore:
 
     async def add(self, lines: Mapping[CostKey, CostSums], *, key: str, state: bytes) -> None:
         """Add sums and store a value."""
-        rows = [(*line, *(getattr(sums, name) for name in _SUMS)) for line, sums in lines.items()]
-        for row in rows:
-            if row[0] % HOUR_US or min(row[len(_KEYS) :]) < 0:
-                raise ValueError(f"costs start at a whole hour and are not negative: {row}")
+        rows = []
+        for line, line_sums in lines.items():
+            sums: list[int] = [getattr(line_sums, name) for name in _SUMS]
+            if line.start_us % HOUR_US or min(sums) < 0:
+                raise ValueError(f"costs start at a whole hour and are not negative: {line}, {line_sums}")
+            rows.append((*line, *sums))
         await self._writer().run(_add, rows, key, state)
 
     async def grouped(
