@@ -137,7 +137,7 @@ def rank(facts: AttentionFacts) -> list[Concern]:
 
 
 def _order(ranked: _Ranked) -> tuple[bool, int, float, int]:
-    """Sort as lists of alerts do, what nobody handles and the critical first; of those, what harms most."""
+    """Return the sort key: alerts that are not acknowledged first, then the critical, then the most people."""
     return ranked.handled, -SEVERITIES.index(ranked.concern.severity), -ranked.harm, ranked.since_us
 
 

@@ -196,7 +196,7 @@ class DeployChecks:
 
 
 def _checked(markers: Sequence[Marker]) -> list[Marker]:
-    """Return the changes to check, the latest first; of several within an hour, the last one stands for all."""
+    """Return the changes to check, the latest first; of several within an hour, only the last one."""
     changes = [marker for marker in markers if marker.kind in CHANGES]
     return [
         marker

@@ -210,7 +210,7 @@ def _amounts(metadata: Any) -> Mapping[str, float]:
         value = metadata.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
             valid[key] = value
-    if not any(valid.get(key) for key in _KEYS):  # a cost of 0 beside tokens is a price, alone it is nothing
+    if not any(valid.get(key) for key in _KEYS):  # a cost of 0 with tokens is a price, alone it is nothing
         return _NOTHING
     return valid
 

@@ -32,7 +32,7 @@ _PREFIXES: Final = {STALLS: "blocked: ", RATE_LIMITS: "wait: ", ACKNOWLEDGEMENT:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One coloured stretch of a bar; times in microseconds from the start of the axis."""
+    """One coloured part of a bar; times in microseconds from the start of the axis."""
 
     start_us: float
     length_us: float
@@ -46,7 +46,7 @@ class BarRow:
 
     name: str
     segments: tuple[Segment, ...]
-    value: str  # written beside the bar; a stacked bar has none
+    value: str  # written next to the bar; a stacked bar has none
     failed: bool = False
 
 
