@@ -23,7 +23,9 @@ from cogmeter.render import palette
 SCRIPT = Path(__file__).with_name("ten_minutes.py")
 MINUTE_S = 60
 PLOT = (0.1075, 0.9625)  # the chart's axes from left to right, as shares of the picture
-WITHIN = 0.12  # of the axes' width: a bin of eleven, and a little more
+# Of the axes' width. A bot that starts in the last seconds of a minute has one empty bin of eleven before its first
+# operation, and a line begins in the middle of its first bin.
+WITHIN = 0.15
 NAMES = {
     "template": ["/ping", "/8ball", "/coinflip", "/serverinfo", "button Choice.heads", "/warning list"],
     "chat": ["reply ChatBot.on_message"],
