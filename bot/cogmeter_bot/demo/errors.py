@@ -8,7 +8,7 @@ import numpy as np
 
 from cogmeter.recording.error_batches import fingerprint
 from cogmeter_bot.demo.past import DEPLOYS
-from cogmeter_bot.demo.profiles import PROFILES
+from cogmeter_bot.demo.profiles import GUILDS, PROFILES
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
 
@@ -125,7 +125,7 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
         last_us=times_us[-1],
         counts=counts,
         users=frozenset(users),
-        guilds=frozenset({"00000001"}),
+        guilds=frozenset(f"{int(user, 16) % GUILDS:08x}" for user in users),
         version=version,
         examples=tuple(ErrorExample(at_us, *names, users[0], version, chain) for at_us in times_us[-3:]),
     )

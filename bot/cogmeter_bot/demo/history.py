@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.recording.service_names import BY_OPERATION
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, SLOW_RELEASE, main_operation
-from cogmeter_bot.demo.profiles import NEAR_MISS_MS, PROFILES, Failure, Profile, activity
+from cogmeter_bot.demo.profiles import (
+    FIRST_RESPONSES,
+    GUILDS,
+    NEAR_MISS_MS,
+    PROFILES,
+    USERS,
+    Failure,
+    Profile,
+    activity,
+)
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -24,8 +33,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row
 
-USERS: Final = 420
-GUILDS: Final = 14
 VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
 
 
@@ -60,7 +67,10 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     rng = np.random.default_rng(seed)
     failures = list(dict.fromkeys(failure for profile in PROFILES for failure in profile.failures))
     generator = _Generator(rng, until_us, np.arange(int(until_us - days * DAY_US), until_us, MINUTE_US), failures)
-    table = np.concatenate([generator.operations(number, profile) for number, profile in enumerate(PROFILES)])
+    tables: dict[Profile, NDArray[np.int64]] = {}
+    for number, profile in enumerate(PROFILES):
+        tables[profile] = generator.operations(number, profile, _begun_us(profile, tables))
+    table = np.concatenate(list(tables.values()))
     metadata = [text for profile in PROFILES for text in _metadata(rng, profile)]
     return GeneratedHistory(
         table=table[np.argsort(table[:, 1], kind="stable")],
@@ -68,6 +78,14 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
         errors=[None, *(text for _, text in failures)],
         metadata=[None, *metadata],
     )
+
+
+def _begun_us(profile: Profile, tables: Mapping[Profile, NDArray[np.int64]]) -> NDArray[np.int64] | None:
+    """Return when the commands began whose first responses a profile has; None for every other profile."""
+    if FIRST_RESPONSES.get(profile.operation) is not profile:
+        return None
+    (runs,) = [table for one, table in tables.items() if (one.service, one.operation) == (COMMANDS, profile.operation)]
+    return runs[:, 1] - runs[:, 2]
 
 
 async def store_history(store: Store, history: GeneratedHistory, *, until_us: int) -> None:
@@ -108,14 +126,16 @@ class _Generator:
     minutes: NDArray[np.int64]
     failures: list[Failure]
 
-    def operations(self, number: int, profile: Profile) -> NDArray[np.int64]:
-        """Return all operations of one profile, as unsorted rows of ``GeneratedHistory.table``."""
-        rng, load = self.rng, activity(self.minutes)
-        count = rng.poisson(profile.per_minute * load + self._retries(profile))
-        size = int(count.sum())
-        end = np.minimum(np.repeat(self.minutes, count) + rng.integers(0, MINUTE_US, size), self.until_us - 1)
+    def operations(self, number: int, profile: Profile, begun_us: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Return all operations of one profile, as unsorted rows of ``GeneratedHistory.table``.
+
+        They begin at ``begun_us``, or at random times.
+        """
+        rng = self.rng
+        end = self._ends(profile) if begun_us is None else begun_us
+        size = len(end)
         slowdown, failure_rate = _incident_effect(profile, (end - self.until_us) / HOUR_US)
-        slowdown *= np.repeat(0.9 + 0.1 * load, count)  # a busy bot is a little slower
+        slowdown *= 0.9 + 0.1 * activity(end // MINUTE_US * MINUTE_US)  # a busy bot is a little slower
         duration = profile.median_ms * 1000 * slowdown * rng.lognormal(0.0, profile.spread, size)
         duration = np.minimum(duration, profile.max_ms * 1000)
         errors = np.array([self.failures.index(failure) + 1 for failure in profile.failures] or [0])
@@ -123,8 +143,17 @@ class _Generator:
         outcome = np.array([Outcome.OK, *(outcome for outcome, _ in self.failures)])[error]
         if profile.failed_ms is not None:
             duration = np.where(error > 0, profile.failed_ms * 1000, duration)
+        if begun_us is not None:
+            end = np.minimum(begun_us + duration.astype(np.int64), self.until_us - 1)
         metadata = _metadata_indexes(rng, number, duration)
         return np.column_stack([np.full(size, number), end, duration, outcome, error, metadata]).astype(np.int64)
+
+    def _ends(self, profile: Profile) -> NDArray[np.int64]:
+        """Return random times at the rate of a profile, in microseconds since 1970 UTC."""
+        count = self.rng.poisson(profile.per_minute * activity(self.minutes) + self._retries(profile))
+        size = int(count.sum())
+        times: NDArray[np.int64] = np.repeat(self.minutes, count) + self.rng.integers(0, MINUTE_US, size)
+        return np.minimum(times, self.until_us - 1)
 
     def _retries(self, profile: Profile) -> NDArray[np.float64]:
         """Return the number of retries in each minute, while the service fails or is slow."""

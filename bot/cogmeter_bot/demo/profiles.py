@@ -25,6 +25,9 @@ MetadataFactory: TypeAlias = Callable[["Generator", float], dict[str, Any]]
 
 REPLY: Final = "reply Chat.on_message"  # the label of a reply that uses a model
 NEAR_MISS_MS: Final = 2_000.0
+USERS: Final = 420  # of the past
+GUILDS: Final = 11  # of the past
+LIVE_GUILDS: Final = 3  # whose members use the bot while the demo runs
 # Dollars per million input tokens and per million output tokens; the prices are simulated.
 PRICES: Final = {"gpt-4o": (2.5, 10.0), "gpt-4o-mini": (0.15, 0.6), "text-embedding-3-small": (0.02, 0.0)}
 
@@ -81,7 +84,7 @@ def _tokens(model: str, *callers: str) -> MetadataFactory:
             "cost_usd": _cost_usd(model, tokens_in, tokens_out),
             "caller": callers[int(rng.integers(len(callers)))],
             "user": _person(rng, "user", 60),
-            "guild": _person(rng, "guild", 14),
+            "guild": _person(rng, "guild", GUILDS + LIVE_GUILDS),
         }
 
     return metadata
@@ -179,6 +182,9 @@ _DISCORD: Final = (
     Profile("discord.stalls", "services/archive.py:88 compress", 0.004, 640.0, 0.20, 0.0, (), _COMPRESS),
 )
 PROFILES: Final = (*_SERVICES, *_DISCORD)
+FIRST_RESPONSES: Final = {
+    profile.operation: profile for profile in PROFILES if profile.service == "discord.acknowledgement"
+}  # by command: each run of it has one
 
 _BUSIEST_HOUR: Final = 19.5  # UTC: the evening of Europe and the afternoon of America
 

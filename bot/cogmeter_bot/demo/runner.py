@@ -28,6 +28,7 @@ from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.gauges import simulate_heartbeats, store_gauges
 from cogmeter_bot.demo.history import make_history, store_history
 from cogmeter_bot.demo.past import past_alerts, store_alerts, store_traces
+from cogmeter_bot.demo.profiles import LIVE_GUILDS
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
 from cogmeter_bot.replies import REPLY_COLOUR
@@ -207,9 +208,9 @@ async def _store_past(options: DemoOptions, url: str) -> None:
 
 
 def _count_user(monitor: Monitor, service: str, operation: str, user: int) -> None:
-    """Count a user of the simulated traffic, in one of three servers."""
+    """Count a user of the simulated traffic, in one of the servers of the present."""
     recorder = monitor.recorder
-    recorder.usage.seen(recorder.series(service, operation), 1_000 + user, 100 + user % 3, GUILD, "en-US")
+    recorder.usage.seen(recorder.series(service, operation), 1_000 + user, 100 + user % LIVE_GUILDS, GUILD, "en-US")
 
 
 def _dashboard_url(bot: ExampleBot) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 
 import cogmeter
 from cogmeter.recording.error_batches import merge
-from cogmeter.recording.service_names import BY_OPERATION
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
 from cogmeter_bot.demo.errors import live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
-from cogmeter_bot.demo.profiles import PROFILES, Profile, activity
+from cogmeter_bot.demo.profiles import FIRST_RESPONSES, PROFILES, Profile, activity
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES
 
@@ -66,11 +66,15 @@ class Traffic:
         incident = self._incident if elapsed_s >= self._incident.start else None
         load = float(activity(now_us))
         for profile in PROFILES:
+            if FIRST_RESPONSES.get(profile.operation) is profile:
+                continue  # recorded with the command
             per_s = profile.per_minute * load / 60
             if incident is not None and profile is main_operation(incident.service):
                 per_s += RETRIES_PER_S
             for _ in range(self._rng.poisson(per_s * length_s)):
                 self._record_one(profile, incident, now_us)
+                if profile.service == COMMANDS and profile.operation in FIRST_RESPONSES:
+                    self._record_one(FIRST_RESPONSES[profile.operation], incident, now_us)
         if self._rng.random() < length_s / LOGGED_EVERY_S:
             merge(self._errors, live_logged_error(now_us, self._rng))
 

@@ -12,6 +12,8 @@ import simcord
 from discord.webhook.async_ import AsyncWebhookAdapter
 from simcord.http import FakeWebhookAdapter
 
+from cogmeter_bot.demo.profiles import GUILDS, LIVE_GUILDS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
@@ -45,6 +47,8 @@ class World:
         owner, member = self._env.create_user("owner"), self._env.create_user("member")
         guild = self._env.create_guild("cogmeter demo", owner=owner)
         self.channel = guild.create_text_channel("ops", topic="Commands, answers and alerts")
+        for number in range(2, GUILDS + LIVE_GUILDS + 1):
+            self._env.create_guild(f"Server {number}", owner=owner)
         # In the simulation the bot is its own owner; on a real Discord the visitor would be.
         self._bot.owner_id = owner.id
         self._viewers = [guild.add_member(owner), guild.add_member(member)]

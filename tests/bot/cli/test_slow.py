@@ -62,7 +62,7 @@ def test_an_unknown_name_is_refused_and_a_service_without_traces_shows_its_opera
     assert code == 2
     assert "nothing" in err
     out = cogmeter("slow", "core")[1]
-    assert "2 s, not broken down: no trace is stored of this run." in out
+    assert "Where the 2 s went is not known: no trace of this run is stored." in out
 
 
 def test_check_fails_if_a_run_exceeds_its_threshold(cogmeter, traced):
