@@ -59,7 +59,7 @@ class ServiceHealthChecks:
         window = monitor.alerting.evaluator.window
         alerts = _worst_alerts(monitor.alerting.engine.active)
         health = await _active(monitor, window, alerts)
-        self._seen_us |= {name: service.last_seen_us for name, service in health.items()}
+        self._seen_us |= _last_seen_us(window)
         stored = await monitor.store.series()
         quiet = [series for series in stored if series.service != OTHER and series.service not in health]
         await self._look_up(monitor, quiet)
@@ -111,6 +111,13 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
             at_us - int(age_s * 1e6),
         )
     return health
+
+
+def _last_seen_us(window: Window) -> dict[str, int | None]:
+    """Return when the last operation of each service ended that had one since the start, in or before the window."""
+    began_s, clock_s, at_us = window.began_s(), time.perf_counter(), now_us()
+    known = np.flatnonzero(~np.isnan(began_s)).tolist()
+    return {window.services[place]: at_us - int((clock_s - began_s[place]) * 1e6) for place in known}
 
 
 def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:

@@ -123,7 +123,7 @@ _FOLLOWUPS: Final[dict[str, Callable[[Notice], str]]] = {
     "unmuted": _unmuted,
     "worsened": lambda notice: f"Now {plain(notice.change.severity, 30)}: {_message(notice)}",
     "eased": lambda notice: f"Eased to {plain(notice.change.severity, 30)}: {_message(notice)}",
-    "flapping": lambda notice: f"Flapping, so it is sent only once: {_message(notice)}",
+    "flapping": lambda notice: f"Flapping, so it stays open and is not sent again: {_message(notice)}",
     "joined": _joined,
 }
 

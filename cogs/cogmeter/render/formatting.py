@@ -218,6 +218,11 @@ def clean(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
+def sentence(text: str) -> str:
+    """Return the text with a capital first letter; ``str.capitalize`` would also write ``UTC`` and names in small."""
+    return text[:1].upper() + text[1:]
+
+
 def cut(text: str, limit: int) -> str:
     """Return at most ``limit`` characters; an ellipsis replaces what was cut off."""
     if len(text) <= limit:

@@ -55,7 +55,7 @@ def unexplained(parts: Mapping[str, float], unnamed_us: float, *, traced: bool) 
     whole_us = sum(parts.values())
     if not traced:
         return (
-            f"{formatting.duration(whole_us)}, not broken down: no trace is stored of this run."
+            f"Where the {formatting.duration(whole_us)} went is not known: no trace of this run is stored."
             " Traces are kept of slow and failed commands, buttons and forms."
         )
     if unnamed_us >= _UNNAMED_SHARE * whole_us:

@@ -48,7 +48,7 @@ def test_own_code_that_nothing_covers_is_not_broken_down():
     assert unexplained_text(run(2_100_000)).startswith(
         "Own code 2.1 s, not broken down: nothing was recorded inside it."
     )
-    assert unexplained_text(run(2_100_000, traced=False)).startswith("2.1 s, not broken down: no trace is stored")
+    assert unexplained_text(run(2_100_000, traced=False)).startswith("Where the 2.1 s went is not known: no trace")
 
 
 def test_time_that_is_known_without_a_pattern_says_where_most_of_it_is():

@@ -111,6 +111,7 @@ class Window:
         self.top = 0  # the highest bucket that was ever used
         self._dense = np.zeros((0, BUCKETS), dtype=np.int32)  # may have more rows than there are services
         self._since_s: float | None = None
+        self._left_s: NDArray[np.float64] = np.zeros(0)  # by service: its newest step that has left the window, or NaN
 
     @property
     def series(self) -> Sequence[tuple[str, str]]:
@@ -151,8 +152,8 @@ class Window:
         return histograms
 
     def began_s(self) -> NDArray[np.float64]:
-        """Return for each service the start of the newest step with operations; NaN without one."""
-        began = np.full(len(self.services), np.nan)
+        """Return for each service the start of the newest step with operations, now or earlier; NaN without one."""
+        began = np.pad(self._left_s, (0, len(self.services) - len(self._left_s)), constant_values=np.nan)
         for part in self._slices:
             began[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         return began
@@ -252,6 +253,8 @@ class Window:
     def _take_out(self, part: _Slice) -> None:
         self._by_series[:, : part.counts.shape[1]] -= part.counts
         self._by_service -= self._services_of(part.counts)
+        self._left_s = np.pad(self._left_s, (0, len(self.services) - len(self._left_s)), constant_values=np.nan)
+        self._left_s[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         for keys, times in part.pairs():
             np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)
 

@@ -277,7 +277,7 @@ def _latency_text(chart: Chart) -> str:
 
 def _curve_text(chart: Chart, curve: Curve) -> str:
     peak, at = _peak(curve.values, chart.timeline.edges_us)
-    name = formatting.cut(formatting.clean(curve.name), 60).capitalize()
+    name = formatting.sentence(formatting.cut(formatting.clean(curve.name), 60))
     return "" if peak is None else f"{name}: up to {curve.format(peak)}, at {_at(chart, at)}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.model import is_calm, split_counts
 from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Marker, OperationRecord
 
 MARKERS: Final = 5  # named in "Recent changes"
+_POLICY: Final = Policy()
+_FLAPPING: Final = (
+    f"Flapping: {_POLICY.flap_from} or more alerts within {formatting.duration(_POLICY.flap_window_s * 1e6)}."
+    f" It stays open until {formatting.duration(_POLICY.flap_calm_s * 1e6)} or more pass without a breach."
+)
 _LINK = re.compile(r"https://[^\s()<>]+")
 
 
@@ -142,7 +148,7 @@ def _states(alert: Alert) -> list[str]:
     if alert.escalated and alert.state is AlertState.FIRING:
         lines.append("Escalated: nobody has acknowledged it")
     if alert.flapping:
-        lines.append("Flapping: fired several times, sent once")
+        lines.append(_FLAPPING)
     return lines
 
 

@@ -95,7 +95,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         uptime_bars=await uptime_bars(monitor.store, view.now_us),
         background=tables.services(overview.background[:LISTED]),
         active=text.active(overview.commands, len(overview.own_services)),
-        commands_title=text.ranking_title(overview.commands).capitalize(),
+        commands_title=text.sentence(text.ranking_title(overview.commands)),
         listed=LISTED,
         has_operations=any(name != OTHER and not in_background(name) for name in await monitor.query.names()),
         alerts=alerts,

@@ -42,6 +42,10 @@ def test_totals_equal_a_computation_over_the_operations_in_the_window(given_batc
         kept += [(slice_start, *one) for one in batch]
     window.move(now_s)
     window.learn()
+    newest = {NAMES[series][0]: slice_s for slice_s, series, *_ in kept}
+    assert dict(zip(window.services, window.began_s().tolist(), strict=True)) == pytest.approx(
+        {service: newest.get(service, math.nan) for service in window.services}, nan_ok=True
+    )
     kept = [one for one in kept if now_s - one[0] < LENGTH_S]
     by_service, by_series = window.by_service, window.by_series
     for place, service in enumerate(window.services):

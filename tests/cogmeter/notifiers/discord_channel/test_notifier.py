@@ -239,7 +239,7 @@ async def test_a_resolution_after_an_hour_edits_the_message_and_posts_a_follow_u
         ("resolved", resolved(125 * MINUTE_US), "Resolved after 2 h 5 min"),
         ("worsened", FIRING, "Now warning: knowledge-graph: Error rate of 7.8"),
         ("eased", FIRING, "Eased to warning: knowledge-graph: Error rate"),
-        ("flapping", FIRING, "Flapping, so it is sent only once"),
+        ("flapping", FIRING, "Flapping, so it stays open and is not sent again"),
         ("unmuted", FIRING, "No longer muted by Ada: knowledge-graph: Error rate"),
         ("joined", FIRING, "The group now has 0 alerts"),
         (

@@ -127,7 +127,7 @@ def test_a_mute_flapping_an_escalation_and_a_missing_chart_are_shown():
     assert said["title"].endswith("Muted (critical): Error rate of knowledge-graph / query")
     assert said["description"].splitlines()[1:] == [
         "Muted until <t:1755454080:f>",
-        "Flapping: fired several times, sent once",
+        "Flapping: 3 or more alerts within 1 h. It stays open until 10 min or more pass without a breach.",
         "No chart: the process ended (code -9)",
     ]
     escalated = alert_embed_data(dataclasses.replace(ALERT, escalated=True), None, chart=False, now_us=NOW_US)

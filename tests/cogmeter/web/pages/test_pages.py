@@ -112,7 +112,7 @@ async def test_a_service_shows_its_operations_failures_and_where_time_goes(crowd
     assert "40 s" in other
     assert 'class="trace"' in page
     assert 'class="trace"' not in other
-    assert "No slow or failed interaction" in other
+    assert "No trace of a slow or failed command" in other
 
 
 async def test_one_operation_of_a_service_can_be_looked_at_alone(seeded):
