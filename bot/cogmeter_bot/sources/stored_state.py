@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import BAD, MOST_SHARDS, STALE_S, Check, ServiceHealth, ShardState, Status
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs
+from cogmeter.recording.recorder import OTHER
 from cogmeter.watch.rest.budget import SCOPES
 from cogmeter_storage.alerting import ACTIVE
 
@@ -42,7 +43,7 @@ async def stored_facts(
     gauges = {name: values[-1][1] for name, values in samples.items() if values}
     checks = {check.name: check for check in judged}
     figures = dict([*view.services, *view.background])
-    names = sorted({*figures, *(series.service for series in await query.store.series())})
+    names = sorted({*figures, *(series.service for series in await query.store.series() if series.service != OTHER)})
     return StateFacts(
         verdict=verdict,
         components=components,

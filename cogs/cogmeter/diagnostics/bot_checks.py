@@ -12,6 +12,7 @@ from cogmeter.monitor.clock_watch import clock_text
 from cogmeter.recording.background import detached
 from cogmeter.recording.flusher import STALE_S
 from cogmeter.recording.operation import now_ns
+from cogmeter.render import formatting
 from cogmeter.watch.background.overdue import overdue
 from cogmeter.watch.gateway import connection_problems
 from cogmeter_storage.base import StorageError
@@ -60,7 +61,7 @@ def loop(monitor: Monitor) -> Check:
     lag_ms = monitor.gauges.get("loop.lag_p99_ms")
     if lag_ms is None:
         return Check("loop", Status.HEALTHY, "running; lag not measured yet")
-    reason = f"p99 lag at most {max(math.ceil(lag_ms), 1)} ms"
+    reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
     if lag_ms >= LATE_S * 1000:
         return Check("loop", Status.UNHEALTHY, f"{reason}; /perf doctor names what blocks it", age_s)
     return Check("loop", Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY, reason, age_s)

@@ -4,8 +4,9 @@ Operations are compared within the same hours of the day, so that a daily rhythm
 permutation test: if nothing changed, each operation of such hours is equally likely to be in either period.
 
 Response times have two linear rank statistics. One is the mean rank (van Elteren, 1960: Wilcoxon's test in strata). The
-other is the mean of a score that rises from 0 to 1 between the ranks 92% and 97%, which finds a slower tail that the
-first one overlooks. The larger one counts, with the probability that the larger of two correlated normal values
+other is the mean of a score of the slowest tenth, which finds a slower tail that the first one overlooks: 0 below the
+rank 90%, then from -0.5 up to 1, so that it rises when the slowest operations take longer, and when there are more of
+them. The larger one counts, with the probability that the larger of two correlated normal values
 exceeds it. Failures have the exact conditional distribution of their number after the change (Mehta, Patel and Gray,
 1985), which is Fisher's exact test where there is one stratum.
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 STRATA_HOURS: Final = (1, 2, 3, 4, 6, 8, 12, 24)
 PER_STRATUM: Final = 20  # operations of the smaller period in a stratum, on average: fewer say little about the tail
-TAIL: Final = (0.92, 0.97)  # the ranks between which the score of the tail rises; chosen in benchmarks/compare.py
+TAIL: Final = 0.9  # the rank from which operations have a score of the tail; chosen with benchmarks/compare.py, as is
+TAIL_SCORES: Final = (-0.5, 1.0)  # the score there and at the slowest one
 SURE: Final = 1.645  # standard deviations by which bins vary more than chance, before the variance is corrected
 MOST_EXACT: Final = 1_000  # failures; of more, the normal distribution is as good
 _WEIGHT: Final = 1_000  # of an operation, so that weighted counts stay whole numbers
@@ -224,11 +226,11 @@ def _scores(pooled: Int64Array) -> NDArray[np.float64]:
     """Return the scores [2, buckets] of the operations in each bucket: their mean rank, and their score of the tail."""
     ends = np.cumsum(pooled) / pooled.sum()
     starts = np.concatenate([[0.0], ends[:-1]])
-    low, high = TAIL
+    low, high = TAIL_SCORES
 
     def integral(rank: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = np.clip(rank - low, 0.0, high - low)
-        area: NDArray[np.float64] = inside**2 / (2 * (high - low)) + np.maximum(rank - high, 0.0)
+        inside = np.maximum(rank - TAIL, 0.0)
+        area: NDArray[np.float64] = low * inside + (high - low) * inside**2 / (2 * (1 - TAIL))
         return area
 
     return np.stack([(starts + ends) / 2, (integral(ends) - integral(starts)) / (ends - starts)])

@@ -55,7 +55,7 @@ ERROR_GROUPS: Final = 50  # last seen ones, of which the new ones are listed
 BARS: Final = 40  # of a distribution
 EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
 # How much of ALPHA each statement gets: slower, faster, more errors, fewer errors.
-WEIGHTS: Final = (0.8, 0.1, 0.07, 0.03)
+WEIGHTS: Final = (0.6, 0.07, 0.3, 0.03)
 CHECK_WEIGHTS: Final = (0.8, 0.2)  # in a check of many operations, which finds only what is slower or fails more
 
 

@@ -127,12 +127,13 @@ def alert_text(alert: Alert) -> str:
 
 
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
-    """Return the message of an active alert; without a breach now: "Error rate: last value 7.8%...; no breach now"."""
+    """Return the message of an active alert; "Error rate: no breach now; last breach 7.8%..." without one."""
     if not is_calm(message):
         return message_text(message)
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
-        text = f"{rule_title(rule)}: last value {measured(rule, current)} (threshold {measured(rule, threshold)})"
+        last = f"last breach {measured(rule, current)} (threshold {measured(rule, threshold)})"
+        return f"{rule_title(rule)}: no breach now; {last}"
     return f"{text}; no breach now"
 
 

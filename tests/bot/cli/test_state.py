@@ -9,6 +9,7 @@ import pytest
 from cogmeter.diagnosis import Check, Status
 from cogmeter.diagnostics.judgement import store_health
 from cogmeter.settings import Settings
+from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 
 
 @pytest.fixture
@@ -46,6 +47,37 @@ def test_every_part_is_listed_with_problems_first(cogmeter, known):
     assert "\x1b" not in out
     assert any(line.startswith("shard 1") and "degraded" in line for line in lines)
     assert any(line.startswith("feed") and "1 run in 24 h" in line for line in lines)
+
+
+def test_a_service_with_an_alert_is_unhealthy_without_operations_in_the_window(cogmeter, seed, now_us):
+    async def fire(store):
+        alert = Alert(
+            uid="0" * 32,
+            rule="response_time",
+            service="slow",
+            operation="",
+            state=AlertState.FIRING,
+            severity="critical",
+            message="p95 response time of 13s exceeds threshold of 5s",
+            threshold=5_000.0,
+            current=13_000.0,
+            worst=13_000.0,
+            started_us=now_us - 9 * 60_000_000,
+            seen_us=now_us - 8 * 60_000_000,
+            changed_us=now_us - 9 * 60_000_000,
+            fired_us=now_us - 9 * 60_000_000,
+        )
+        await store.alerting.save([Step(alert, AlertChange.of(alert, "fired", alert.changed_us))])
+
+    hour_ago_us = now_us - 3_600_000_000
+    rows = [("alpha", "one", now_us - 9, 5_000, 0, None, None), ("slow", "one", hour_ago_us, 9_000_000, 0, None, None)]
+    seed(rows, work=fire)
+    lines = cogmeter("state")[1].splitlines()
+    assert "1 active alert (critical); 1 service unhealthy" in lines[2]
+    (line,) = [line for line in lines if line.startswith("slow")]
+    assert "unhealthy" in line
+    assert "13 s" in line
+    assert not [line for line in lines if line.startswith("(other)")]
 
 
 def test_check_fails_for_a_problem_and_json_has_the_fields_of_the_api(cogmeter, known):

@@ -340,15 +340,15 @@ async def test_a_quiet_service_is_unknown_with_when_it_was_last_seen(monitored):
 
 async def test_the_last_operation_is_known_though_no_check_ran_while_it_was_in_the_window(monitored):
     async with monitored(connected=False) as monitor:
-        health, window = Health(monitor), monitor.alerting.evaluator.window
+        window = monitor.alerting.evaluator.window
         await record(monitor, "service", 1)
         await until(lambda: "service" in window.places and window.by_service.operations[window.places["service"]])
-        first = (await health.services())["service"].last_seen_us
+        first = (await Health(monitor).services())["service"].last_seen_us
         clock_s = time.perf_counter()
         number = monitor.recorder.series("service", "ask")
         await window.add([number, 1, 5_000_000, 0, None], clock_s + 2 * window.length_s)
         window.move(clock_s + 4 * window.length_s)
-        one = (await health.services())["service"]
+        one = (await Health(monitor).services())["service"]
         assert one.check.status is Status.UNKNOWN
         assert one.last_seen_us - first == pytest.approx(2 * window.length_s * 1e6, abs=5e6)
 

@@ -21,7 +21,7 @@ def test_an_alert_without_a_breach_now_shows_its_last_value_in_the_past_tense():
     assert split_counts(message) == (MESSAGE, None)
     assert calm(message) == message
     text = present_text("error_rate", message, 0.078, 0.05)
-    assert text == "Error rate: last value 7.8% (threshold 5%); no breach now"
+    assert text == "Error rate: no breach now; last breach 7.8% (threshold 5%)"
 
 
 @pytest.mark.parametrize("rule", ["of_tomorrow", "error_rate"])

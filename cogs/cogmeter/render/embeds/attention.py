@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import NO_CONCERN
 from cogmeter.recording.service_names import BY_OPERATION, label
-from cogmeter.render.embeds.alert import subject
+from cogmeter.render.embeds.alert import place, subject
 from cogmeter.render.escape import below, code, plain
 from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.render.rule_text import alert_text
@@ -40,9 +40,10 @@ def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> 
     named = {concern.alert for concern in concerns}
     others = [alert for alert in alerts if alert.state in SENT and alert.uid not in named]
     others.sort(key=lambda alert: (WORST_FIRST.index(look_of(alert.severity, alert.state)), alert.started_us))
+    icons = [look_of(alert.severity, alert.state).icon for alert in others[:OTHERS]]
     lines = [
-        f"{look_of(alert.severity, alert.state).icon} {subject(alert)}: {plain(alert_text(alert), 300)}."
-        for alert in others[:OTHERS]
+        f"{icon} {place(alert) or subject(alert)}: {plain(alert_text(alert), 300)}."
+        for icon, alert in zip(icons, others, strict=False)
     ]
     return [*lines, f"and {len(others) - OTHERS} more active alerts"] if len(others) > OTHERS else lines
 
