@@ -20,6 +20,9 @@ CALIBRATED: Final = "calibrated"
 PROVISIONAL: Final = "provisional"  # from less than three days
 NO_HISTORY: Final = "no history yet"  # the setting's, and a breach is information
 _COUNTS: Final = re.compile(r" \(([\d,]+) of ([\d,]+) failed\)$")
+FLAP_FROM: Final = 3  # see ``lifecycle.subject_state.Policy``
+FLAP_WINDOW_S: Final = 3_600.0
+FLAP_CALM_S: Final = 600.0
 _CALM: Final = " (no breach now)"  # at the end of an active alert's message
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import SEVERITIES, calm
+from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, SEVERITIES, calm
 from cogmeter.alerts.rules import KINDS
 from cogmeter_storage.alerting import Alert, AlertState
 
@@ -45,9 +45,9 @@ class Policy:
     group_from: int = 4  # this many alerts at the same time become a group
     reminder_s: float = 3_600
     escalate_after_s: float = 900
-    flap_from: int = 3  # this many alerts of one subject within the window are flapping
-    flap_window_s: float = 3_600
-    flap_calm_s: float = 600  # a flapping alert is resolved after at least this time without a breach
+    flap_from: int = FLAP_FROM  # this many alerts of one subject within the window are flapping
+    flap_window_s: float = FLAP_WINDOW_S
+    flap_calm_s: float = FLAP_CALM_S  # a flapping alert is resolved after at least this time without a breach
     flap_calm_factor: float = 3  # and after at least this many times its recovery delay
     join_s: float = 600  # the time in which a group accepts new members
 

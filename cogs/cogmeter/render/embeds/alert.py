@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.lifecycle.subject_state import Policy
-from cogmeter.alerts.model import is_calm, split_counts
+from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, is_calm, split_counts
 from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Marker, OperationRecord
 
 MARKERS: Final = 5  # named in "Recent changes"
-_POLICY: Final = Policy()
 _FLAPPING: Final = (
-    f"Flapping: {_POLICY.flap_from} or more alerts within {formatting.duration(_POLICY.flap_window_s * 1e6)}."
-    f" It stays open until {formatting.duration(_POLICY.flap_calm_s * 1e6)} or more pass without a breach."
+    f"Flapping: {FLAP_FROM} or more alerts within {formatting.duration(FLAP_WINDOW_S * 1e6)}."
+    f" It stays open until {formatting.duration(FLAP_CALM_S * 1e6)} or more pass without a breach."
 )
 _LINK = re.compile(r"https://[^\s()<>]+")
 
