@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 MINUTE_US = 60_000_000
 HOSTILE = "<script>alert(1)</script>"
 LONG = "a-service-with-a-name-that-goes-on-and-on-" + "x" * 57  # 99 characters: the longest there is has 100
+CJK = "\u77e5\u8b58\u30b0\u30e9\u30d5" * 20  # 100 characters of double width, without a space
+RTL = (
+    "\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd " + "\u202eexe.gnp"
+)  # right to left, with an override of the direction
+WIDE = "W" * 200  # twice the longest name that the recorder stores
 SECRET = "123456789012345678"  # an id as Discord gives them
 SLOW = "slow-service"
 
@@ -29,7 +34,10 @@ async def write_dataset(monitor: Monitor) -> None:
     now_us = time.time_ns() // 1_000
     store = monitor.store
     names = [
-        *((f"service-{number:03}", "run") for number in range(97)),
+        *((f"service-{number:03}", "run") for number in range(94)),
+        (CJK, CJK),
+        (RTL, RTL),
+        (WIDE, WIDE),
         (LONG, "y" * 100),
         (HOSTILE, HOSTILE),
         (SLOW, "x"),
@@ -169,6 +177,12 @@ async def samples(monitor: Monitor, now_us: int) -> None:
             "loop.lag_p99_ms": 3.0,
             "loop.lag_max_ms": 40.0,
             "resources.memory_bytes": 1.8e8,
+            "resources.cpu_percent": 12.0 + minute % 9,
+            "resources.gc_pause_ms_max": 8.0,
+            "resources.machine_network_bytes_sent": 1e9 - minute * 1e6,
+            "resources.machine_network_bytes_received": 1e9 - minute * 2e6,
+            "resources.open_files": 40.0,
+            "resources.threads": 9.0,
             "rest.rate_limited.user": 4.0,
             "rest.rate_limited.shared": 1.0,
             "rest.rate_limited.global": 0.0,

@@ -7,7 +7,9 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from large_dataset import HOSTILE, LONG
+from large_dataset import CJK, HOSTILE, LONG, RTL, WIDE
+
+from cogmeter.web.pages.table import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,28 +17,16 @@ if TYPE_CHECKING:
 
     from browser import Page
 
-# Pages as they are of a bot of which nothing is known, and of ``large_dataset``.
-EMPTY = [
-    *("/performance/errors", "/performance/running", "/performance/usage", "/performance/discord"),
-    *("/performance/cost", "/performance/alerts", "/performance"),
-    "/performance/health",
-    "/performance/resources",
-    "/performance/compare",
-]
+# Every page of the table, of a bot of which nothing is known; the overview is the last.
+EMPTY = [*(page.path for page in PAGES[1:] if "{" not in page.path), PAGES[0].path]
+SERVICES = [f"/performance/services/{quote(name, safe='')}" for name in (CJK, RTL, WIDE, HOSTILE, LONG)]
+# Every page of the table, and some in other states, of ``large_dataset``; the last has the charts of a service.
 FULL = [
-    "/performance",
-    "/performance/errors",
+    *EMPTY,
     "/performance/errors?group=99",
-    "/performance/usage",
-    "/performance/discord",
-    "/performance/cost",
-    "/performance/alerts",
-    "/performance/health",
-    "/performance/resources",
-    "/performance?period=7d",
     f"/performance/compare?service={quote(HOSTILE, safe='')}&after=24h",
-    f"/performance/services/{quote(HOSTILE, safe='')}",
-    f"/performance/services/{LONG}?period=1h",
+    *SERVICES[:-1],
+    f"{SERVICES[-1]}?period=1h",
 ]
 SETTLED = (
     "!!document.querySelector('footer') && "

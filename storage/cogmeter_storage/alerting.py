@@ -161,7 +161,7 @@ class AuditEntry:
     at_us: int
     actor: str
     # "set" or "reset" of a "threshold" or "setting", mute, unmute, acknowledge, resolve error, mute error,
-    # unmute error, request, use
+    # unmute error, request, use, forget
     action: str
     subject: str  # for example error_rate@knowledge-graph, or setting:alert_channel_id
     before: str

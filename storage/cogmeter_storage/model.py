@@ -181,11 +181,11 @@ class Cleaned:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The data that identifies one person in stored texts and metadata."""
+    """The data that identifies one person in stored texts and metadata; the repr, which aiosqlite logs, does not."""
 
-    metadata_entry: tuple[str, str]  # name and value, such as ("user", "0a1b2c3d")
-    user_id: str  # digits; replaced where they are not part of a longer number
-    display_name: str | None = None  # as recorded for acknowledgements, mutes and changes
+    metadata_entry: tuple[str, str] = field(repr=False)  # name and value, such as ("user", "0a1b2c3d")
+    user_id: str = field(repr=False)  # digits; replaced where they are not part of a longer number
+    display_name: str | None = field(default=None, repr=False)  # as recorded for acknowledgements, mutes and changes
 
 
 @dataclass(frozen=True, slots=True)

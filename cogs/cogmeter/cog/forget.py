@@ -11,9 +11,7 @@ from cogmeter.cog.guide import OWNERS_ONLY
 from cogmeter.cog.responder import CommandAnswer, UserError
 from cogmeter.cog.views import Buttons
 from cogmeter.monitor.erasure import forget_running
-from cogmeter.query.query import now_us
 from cogmeter.render.embeds.forget import erased_embed, question_embed
-from cogmeter_storage.alerting import AuditEntry
 
 if TYPE_CHECKING:
     from cogmeter.cog.responder import Responder
@@ -57,9 +55,8 @@ class ErasureConfirmation(Buttons):
         await interaction.response.defer()
         self.stop()  # a second press must not begin again
         monitor = self._responder.monitor
-        erased = await forget_running(monitor, str(self._user.id), self._user.display_name)
-        entry = AuditEntry(now_us(), interaction.user.display_name, "forget", "user", "", f"{erased.rows} rows")
-        await monitor.store.alerting.add_audit(entry)
+        actor = interaction.user.display_name
+        erased = await forget_running(monitor, str(self._user.id), self._user.display_name, actor=actor)
         await self.show(interaction, erased_embed(erased), last=True)
 
     @discord.ui.button(label="Cancel", custom_id="cogmeter:forget:cancel")

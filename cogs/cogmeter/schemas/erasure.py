@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class ErasedAnswer(Schema):
     """The numbers of rows from which the data of one user was erased."""
 
+    message: str = Field(description="The result as a sentence")
     rows: int = Field(description="All together")
     operations: int
     traces: int
@@ -25,9 +26,10 @@ class ErasedAnswer(Schema):
     others: int = Field(description="The audit log, thresholds, markers, and rows that were set apart")
 
     @classmethod
-    def of(cls, erased: Erased) -> Self:
+    def of(cls, erased: Erased, message: str) -> Self:
         """Build it from the result of an erasure."""
         return cls(
+            message=message,
             rows=erased.rows,
             operations=erased.operations,
             traces=erased.traces,

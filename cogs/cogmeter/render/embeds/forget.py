@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from cogmeter.render.embeds.statistics import fit
-from cogmeter.render.erasure_text import erased_text
+from cogmeter.render.erasure_text import EFFECT, LIMITS, result_text
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import DisplayState
 
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 def question_embed(user: discord.User | discord.Member) -> discord.Embed:
     """Return the question before data is erased."""
     embed = discord.Embed(title="Erase a user's data?", colour=DisplayState.DEGRADED.colour)
-    embed.description = (
-        f"**{plain(user.display_name, 60)}** ({user.id}): the keyed hash is removed from operations, traces and errors,"
-        " and the id and the display name from all stored texts. Operations stay, without a user. It cannot be undone."
-        "\nExports and backups are not changed. Nobody can be removed from the distinct counts of `usage`: they contain"
-        " no ids."
-    )
+    embed.description = f"**{plain(user.display_name, 60)}** ({user.id}): {EFFECT}\n{LIMITS}"
     return fit(embed)
 
 
@@ -32,5 +27,5 @@ def erased_embed(erased: Erased | None) -> discord.Embed:
     if erased is None:
         return fit(discord.Embed(title="Nothing was erased", colour=DisplayState.NEUTRAL.colour))
     embed = discord.Embed(title="The user's data is erased", colour=DisplayState.HEALTHY.colour)
-    embed.description = f"Removed from {erased_text(erased)}." if erased.rows else "Nothing was stored about this user."
+    embed.description = result_text(erased)
     return fit(embed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from cogmeter.watch.interactions.people import KEY, People, Who
 from cogmeter_storage.model import Person
@@ -12,9 +13,17 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Erased
 
 
+USER_ID: Final = "^[0-9]{15,20}$"  # as Python, JSON schema and JavaScript understand it
+# Follows the value that is wrong.
+NOT_A_USER_ID: Final = (
+    "is not a Discord user id. Use the 15 to 20 digits that Copy User ID in Discord's Developer Mode copies, for"
+    " example 80351110224678912"
+)
+
+
 def is_user_id(text: str) -> bool:
     """Return whether a text is a Discord id."""
-    return text.isascii() and text.isdecimal() and 15 <= len(text) <= 20
+    return re.fullmatch(USER_ID, text) is not None
 
 
 async def forget_user(store: Store, user_id: str, name: str | None = None) -> Erased:

@@ -1,11 +1,13 @@
-"""The page "Usage": commands with the people who used them, unused ones, a heat map, and the audience."""
+"""The page "Usage": commands with the people who used them, unused ones, a heat map, the audience, and an erasure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cogmeter.query.usage import CONTEXT_TITLES, usage
+from cogmeter.render.erasure_text import EFFECT, LIMITS
 from cogmeter.render.formatting import WEEKDAYS
+from cogmeter.watch.interactions.erasure import NOT_A_USER_ID, USER_ID
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ async def show_usage(view: PageView[UsagePageParams]) -> web.Response:
             for day, row in zip(WEEKDAYS, found.heat, strict=True)
         ],
         contexts=CONTEXT_TITLES,
+        effect=EFFECT,
+        limits=LIMITS,
+        user_id=USER_ID,
+        not_a_user_id=NOT_A_USER_ID,
         steps=[step for step in found.audience if step.guilds is not None or step.joined or step.left],
     )
 

@@ -7,17 +7,20 @@ import re
 import time
 from urllib.parse import quote
 
-from large_dataset import HOSTILE, LONG, SLOW
+import pytest
+from large_dataset import CJK, HOSTILE, LONG, RTL, SLOW
 from page_driver import CUT, EMPTY, FULL, LIVE, OVERFLOW, SETTLED, calm, opened
 
 from cogmeter.render import formatting
 from cogmeter.render.cost_text import money
 
+# Elements that only a name could have brought in.
+MARKUP = "[...document.querySelectorAll('main script, main img, main iframe')].map(one => one.outerHTML)"
 CHARTS = "document.querySelectorAll('.chart[data-state=drawn]').length"
 PERIOD = "document.querySelector('#controls [name=period]')"
 
 
-def looked_at(page, url, paths):
+def looked_at(page, url, paths, *, name=""):
     for path, width, dark in itertools.product(paths, (1280, 420), (True, False)):
         page.prefer(dark=dark)
         opened(page, url + path, width=width)
@@ -27,15 +30,26 @@ def looked_at(page, url, paths):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
             "rgb(30, 31, 34)" if dark else "rgb(239, 241, 244)"
         )
+        assert page.evaluate(MARKUP) == [], path
+        assert page.evaluate("document.querySelector('main').textContent.includes('\u202e')") is False, path
+        # Resources are those of the process: the page has no filter by service.
+        if path != "/performance/resources":
+            assert page.evaluate(f"document.querySelector('main').textContent.includes({json.dumps(name)})"), path
     calm(page, url)
 
 
-async def test_full_pages_fit_every_width_in_dark_and_light(crowded, browser):
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_full_pages_fit_every_width_in_dark_and_light_and_show_names_as_text(crowded, browser):
     async with crowded() as web:
-        await asyncio.to_thread(looked_at, browser, web.url, FULL)
+        begun = web.monitor.recorder.operation
+        with begun(HOSTILE, HOSTILE), begun(LONG, "y" * 100), begun(CJK, CJK), begun(RTL, RTL):
+            await asyncio.to_thread(looked_at, browser, web.url, FULL, name=HOSTILE)
         assert await asyncio.to_thread(browser.evaluate, CHARTS) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_empty_pages_fit_every_width_in_dark_and_light(served, browser):
     async with served() as web:
         await asyncio.to_thread(looked_at, browser, web.url, EMPTY)

@@ -12,12 +12,12 @@ from page_driver import SETTLED, calm, opened
 
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.schemas.times import iso
+from cogmeter.web.pages.table import PAGES
 from cogmeter_storage.model import Marker, Outcome, SpanRecord, TraceRecord
 
 HTML = {"headers": {"Accept": "text/html"}}
 PANEL = "document.querySelector('#selection')?.innerText ?? ''"
-PAGES = ["", "/services/shop", "/errors", "/running", "/usage", "/discord", "/cost", "/alerts", "/compare"]
-WITHOUT_MENU_ENTRY = {"/services/shop", "/compare"}
+PATHS = [page.path.replace("{service}", "shop") for page in PAGES]
 
 
 async def incident(web):
@@ -66,20 +66,20 @@ async def test_a_selection_shows_the_alerts_operations_errors_and_markers_of_its
     assert panel_of(without) == ""
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PATHS)
 async def test_every_page_accepts_a_selection_and_its_links_keep_it(served, path):
     async with served(alert_check_interval=3600) as web:
         now_us = await incident(web)
         query = stretch(now_us, 40, 30)
-        found = await web.get(f"/performance{path}?{query}", **HTML)
+        found = await web.get(f"{path}?{query}", **HTML)
     menu = re.search(r'<nav aria-label="Pages".*?</nav>', found.text, re.DOTALL)[0]
     links = [unescape(one) for one in re.findall(r'href="([^"]+)"', menu)]
     assert found.status == 200
-    assert len(links) == len(PAGES) - len(WITHOUT_MENU_ENTRY)
+    assert len(links) == sum(page.menu is not None for page in PAGES)
     assert all(f"from={iso(now_us - 40 * MINUTE_US).replace(':', '%3A')}" in one and "&to=" in one for one in links)
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("query", "words"),
     [
@@ -91,8 +91,8 @@ async def test_every_page_accepts_a_selection_and_its_links_keep_it(served, path
 async def test_a_selection_that_is_not_valid_is_422_and_named(served, path, query, words):
     async with served() as web:
         await incident(web)
-        found = await web.get(f"/performance{path}?{query}", **HTML)
-    if path == "/running" and "2999" in query:
+        found = await web.get(f"{path}?{query}", **HTML)
+    if path == "/performance/running" and "2999" in query:
         return  # it shows what runs now, whatever is selected elsewhere
     assert found.status == 422
     assert words in unescape(found.text)
