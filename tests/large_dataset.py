@@ -24,7 +24,7 @@ CJK = "\u77e5\u8b58\u30b0\u30e9\u30d5" * 20  # 100 characters of double width, w
 RTL = (
     "\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd " + "\u202eexe.gnp"
 )  # right to left, with an override of the direction
-WIDE = "W" * 200  # twice the longest name that the recorder stores
+WIDE = "W" * 100  # the longest name that the recorder accepts, without a place to break it
 SECRET = "123456789012345678"  # an id as Discord gives them
 SLOW = "slow-service"
 
