@@ -45,7 +45,8 @@ def group_text(by: CostGrouping, name: str, names: Mapping[str, str] | None = No
 
 def tokens_text(sums: CostSums) -> str:
     """Return the tokens: ``1.2 M input (40% cached), 80 k output``."""
-    cached = f" ({formatting.percent(sums.cached_tokens / sums.tokens_in)} cached)" if sums.cached_tokens else ""
+    known = sums.cached_tokens and sums.tokens_in  # an operation may have recorded cached tokens alone
+    cached = f" ({formatting.percent(sums.cached_tokens / sums.tokens_in)} cached)" if known else ""
     return f"{formatting.count(sums.tokens_in)} input{cached}, {formatting.count(sums.tokens_out)} output tokens"
 
 

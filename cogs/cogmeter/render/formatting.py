@@ -19,6 +19,8 @@ ELLIPSIS = "…"
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
 RANKED = {COMMANDS: "command", COMPONENTS: "component", REPLIES: "reply listener"}  # what an operation of each is
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+# Characters that are invisible or turn the text behind them around. Joiners stay: emoji and scripts need them.
+_INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 
@@ -214,8 +216,11 @@ def length(length_us: int) -> str:
 
 
 def clean(text: str) -> str:
-    """Return one printable line: control characters, line ends and broken surrogates become single spaces."""
-    return _UNPRINTABLE.sub(" ", text).strip()
+    """Return one printable line: control characters, line ends and broken surrogates become single spaces.
+
+    Invisible characters and those that change the direction of text are removed.
+    """
+    return _UNPRINTABLE.sub(" ", _INVISIBLE.sub("", text)).strip()
 
 
 def sentence(text: str) -> str:

@@ -9,6 +9,7 @@ import discord
 from cogmeter.query.comparison import ChangeVerdict
 from cogmeter.render import comparison_text, formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
+from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.error_text import place_text, type_text
 from cogmeter.render.escape import dashboard_line, plain
@@ -56,8 +57,9 @@ def comparison_embed(
     )
     _add_figures(embed, comparison)
     if comparison.new_errors:
-        name = f"New errors ({len(comparison.new_errors)})"
-        embed.add_field(name=name, value="\n".join(_errors(comparison)), inline=False)
+        listed = [*_errors(comparison)]
+        text = several(listed, more=len(comparison.new_errors) - len(listed))
+        embed.add_field(name=f"New errors ({len(comparison.new_errors)})", value=text, inline=False)
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:

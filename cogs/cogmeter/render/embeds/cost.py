@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.costs import CostSums
 
 PAGE: Final = 10  # groups
-_LINES: Final = 3_000  # characters of the list
+_LINES: Final = 3_400  # characters of the description: the rest is for why there is no chart
 
 
 def cost_embed(
@@ -74,7 +74,7 @@ def _description(report: CostReport, names: Mapping[str, str], page: int, missin
         lines.append(f"\N{WARNING SIGN}\N{VARIATION SELECTOR-16} {plain(missing, 700)}")
     shown = report.groups[page * PAGE : (page + 1) * PAGE]
     listed = [_line(report, name, sums, names) for name, sums in shown]
-    return [*lines, "", several(listed, _LINES)]
+    return [*lines, "", several(listed, _LINES - sum(map(len, lines)))]
 
 
 def _line(report: CostReport, name: str, sums: CostSums, names: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import discord
 
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
+from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import DisplayState
@@ -30,8 +31,8 @@ def resources_embed(use: ResourceUse, grown: GrownObjects | None, picture: Pictu
     embed = discord.Embed(
         title=f"Resources ({formatting.clean(use.range.label)})", colour=colour, timestamp=utc(use.range.until_us)
     )
-    names = ", ".join(f"{line.resource.title.lower()} by {growth_text(line)}" for line in growing)
-    lines = [f"**Growing:** {names}"] if growing else [] if use.lines else [NOTHING]
+    growth = ", ".join(f"{line.resource.title.lower()} by {growth_text(line)}" for line in growing)
+    lines = [f"**Growing:** {growth}"] if growing else [] if use.lines else [NOTHING]
     lines += [_line(line) for line in use.lines]
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
@@ -40,7 +41,8 @@ def resources_embed(use: ResourceUse, grown: GrownObjects | None, picture: Pictu
     embed.description = "\n".join(lines)
     if grown is not None and grown.names:
         minutes = formatting.duration(grown.span_s * 1e6)
-        listed = "\n".join(f"- {plain(name, 150)}" for name in grown.names[:OBJECTS])
+        names = [f"- {plain(name, 150)}" for name in grown.names[:OBJECTS]]
+        listed = several(names, more=len(grown.names) - len(names))
         embed.add_field(name=f"Objects that grew in the last {minutes}", value=listed, inline=False)
     embed.set_footer(text="Growth per day over the longest run; network is that of the machine")
     return fit(embed)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from cogmeter.diagnosis import Status
-from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.charts.state import counts_text
+from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import state_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.chart import Picture
 
 LISTED: Final = 10  # problems
+LETTERS: Final = 2_500  # of the list
 ICONS: Final = {Status.UNHEALTHY: "\N{OCTAGONAL SIGN}", Status.DEGRADED: "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"}
 
 
@@ -29,18 +30,18 @@ def state_embed(state: BotState, picture: Picture | None = None) -> discord.Embe
     embed = discord.Embed(title=f"Bot health: {look.word}", colour=look.colour, timestamp=utc(state.at_us))
     lines = [plain(state.verdict.text, 300) or "Nothing to judge yet."]
     problems = state.problems
-    lines += [
+    listed = [
         f"{ICONS[item.status]} **{plain(item.name, 80)}** ({plain(area, 40)}): {plain(item.text, 160)}"
         for area, item in problems[:LISTED]
     ]
-    if len(problems) > LISTED:
-        lines.append(f"and {formatting.exact(len(problems) - LISTED)} more problems")
+    if problems:
+        lines.append(several(listed, LETTERS, more=len(problems) - len(listed)))
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:
         lines.append(f"{NO_CHART} {plain(picture.problem, 300)}")
     embed.description = "\n".join(lines)
     for area in state.areas:
-        embed.add_field(name=area.name, value=counts_text(area))
+        embed.add_field(name=area.name, value=counts_text(area) or "none")
     embed.set_footer(text="Services are judged over the alert window; loops over 24 hours")
     return fit(embed)
