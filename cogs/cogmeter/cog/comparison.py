@@ -65,7 +65,7 @@ async def comparison_answer(responder: Responder, request: AnswerRequest) -> Com
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     except UnknownPeriodError as error:
-        raise UserError(str(error)) from None
+        raise UserError.quoting(error) from None
     picture = None
     if found.before.operations + found.after.operations:
         timeline = await monitor.query.timeline(found.service, found.operation, found.range, trim=True)

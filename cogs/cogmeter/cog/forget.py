@@ -11,6 +11,7 @@ from cogmeter.cog.guide import OWNERS_ONLY
 from cogmeter.cog.responder import CommandAnswer, UserError
 from cogmeter.cog.views import Buttons
 from cogmeter.monitor.erasure import forget_running
+from cogmeter.notifiers.discord_channel.channel import NO_MENTIONS
 from cogmeter.render.embeds.forget import erased_embed, question_embed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ErasureConfirmation(Buttons):
         """Return whether the user is an owner now."""
         if await self._responder.access.is_owner(interaction.user):
             return True
-        await interaction.response.send_message(REFUSED_FORGET, ephemeral=True)
+        await interaction.response.send_message(REFUSED_FORGET, ephemeral=True, allowed_mentions=NO_MENTIONS)
         return False
 
     @discord.ui.button(label="Erase", custom_id="cogmeter:forget:erase", style=discord.ButtonStyle.danger)

@@ -100,7 +100,7 @@ async def _unmute(
     active = await responder.monitor.store.alerting.mutes(at_us)
     ids = [mute.id for mute in active if _matches(mute, mute_id, service, rule)]
     ended = await responder.monitor.alerting.engine.unmute(ids, actor, at_us) if ids else []
-    return CommandAnswer(unmuted_embed(ended))
+    return CommandAnswer(unmuted_embed(ended, {"mute": mute_id, "service": service, "rule": rule}))
 
 
 def _matches(mute: Mute, mute_id: str | None, service: str | None, rule: str | None) -> bool:

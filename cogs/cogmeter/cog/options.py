@@ -95,7 +95,7 @@ async def require_service(responder: Responder, service: str) -> None:
     try:
         await check_service(responder.monitor.query, service)
     except UnknownNameError as error:
-        raise UserError(str(error)) from None
+        raise UserError.quoting(error) from None
 
 
 async def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:

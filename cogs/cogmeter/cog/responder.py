@@ -16,6 +16,7 @@ from cogmeter.diagnostics.health import Health
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.recording.background import own_work
 from cogmeter.render.embeds.statistics import chart_file
+from cogmeter.render.escape import plain
 from cogmeter.render.formatting import cut
 from cogmeter.watch.client import bot_of
 from cogmeter_storage.base import StorageError
@@ -45,6 +46,11 @@ _logger = logging.getLogger("cogmeter.cog")
 
 class UserError(Exception):
     """A request that cannot be fulfilled; only the user who made it sees the text."""
+
+    @classmethod
+    def quoting(cls, error: Exception) -> UserError:
+        """Return it with the text of an error of another layer. It may repeat what the user typed: it is escaped."""
+        return cls(plain(str(error), CONTENT // 2))
 
 
 class HasSettings(Protocol):
@@ -134,7 +140,7 @@ class Responder:
         """
         try:
             if not await self.access.admits(interaction):
-                await interaction.response.send_message(REFUSED, ephemeral=True)
+                await interaction.response.send_message(REFUSED, ephemeral=True, allowed_mentions=NO_MENTIONS)
                 return
             checked = await check()
             await interaction.response.defer(thinking=True, ephemeral=ephemeral)

@@ -241,7 +241,7 @@ class SetupPress:
         try:
             entries = await self._monitor.override({key: value for value, _, key in pairs}, self._actor)
         except LimitError as error:
-            raise UserError(str(error)) from None
+            raise UserError.quoting(error) from None
         return await self.proposals(f"{DONE} {counted(len(entries), 'threshold')} changed.")
 
     async def test_alert(self) -> CommandAnswer:
@@ -303,7 +303,7 @@ class SetupPress:
         try:
             await self._monitor.setting_changes.change(values, self._actor)
         except SettingsError as error:
-            raise UserError(str(error)) from None
+            raise UserError.quoting(error) from None
 
     async def _channel_step(self) -> SetupStep:
         settings, title = self._monitor.settings, "Channel"

@@ -205,7 +205,7 @@ class Buttons(discord.ui.View):
         """Return whether the user has access; reply to a user without access."""
         if await self._responder.access.admits(interaction):
             return True
-        await interaction.response.send_message(REFUSED, ephemeral=True)
+        await interaction.response.send_message(REFUSED, ephemeral=True, allowed_mentions=NO_MENTIONS)
         return False
 
     async def on_timeout(self) -> None:
@@ -347,7 +347,7 @@ class ExpiredPress(DynamicItem[Button[Any]], template=_PRESS):
                 await interaction.response.defer()
                 return
             if not await self.responder.access.admits(interaction):
-                await interaction.response.send_message(REFUSED, ephemeral=True)
+                await interaction.response.send_message(REFUSED, ephemeral=True, allowed_mentions=NO_MENTIONS)
                 return
             kind, group = match["kind"], self.responder.monitor.settings.command_group
             text = expired_text(AnswerRequest(kind, Period.DAY).command(group))

@@ -41,7 +41,7 @@ every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command:
 
 
 async def fill(home):
-    """A hundred services and a hundred commands with hostile names: failures, costs, traces, markers, errors, alerts."""
+    """Store a hundred services and commands with hostile names: failures, costs, traces, markers, errors, alerts."""
     monitor, now_us = home.monitor, time.time_ns() // 1000
     for number in range(100):
         failed = EVIL * 5 if number % 3 == 0 else None
@@ -219,7 +219,8 @@ async def test_a_value_that_is_not_known_is_named_in_the_answer(move_in, command
     async with move_in(PERFORMANCE_CHARTS=False) as home:
         cogmeter.record("alpha", "x", duration_ms=5)
         await home.flushed()
-        service = {"service": "alpha"} if option.name == "operation" else {}
+        needs_service = option.name == "operation" or command.name == "mute"
+        service = {"service": "alpha"} if needs_service and option.name != "service" else {}
         typed = f"{UNKNOWN} {EVIL}" if evil else UNKNOWN
         answer = text_of(await Visit(home, command).run(**service | {option.display_name: typed}))
         assert UNKNOWN in answer.replace("\\", "")

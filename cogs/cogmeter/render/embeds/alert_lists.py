@@ -9,7 +9,8 @@ import discord
 from cogmeter.alerts.model import is_calm
 from cogmeter.alerts.rules import KINDS
 from cogmeter.render import formatting
-from cogmeter.render.embeds.alert import length_us, subject
+from cogmeter.render.embeds.alert import length_us, several, subject
+from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, Look, look_of
@@ -58,13 +59,15 @@ def muted_embed(mute: Mute, group: str, *, already: bool = False) -> discord.Emb
     return fit(embed)
 
 
-def unmuted_embed(ended: Sequence[Mute]) -> discord.Embed:
-    """Return the embed of mutes that were ended."""
+def unmuted_embed(ended: Sequence[Mute], options: Mapping[str, str | None]) -> discord.Embed:
+    """Return the embed of mutes that were ended; ``options`` are the typed ones, by name."""
     lines = [f"{scope(mute)} (was muted until {_until(mute)})" for mute in ended]
+    typed = ", ".join(f"{name} {code(value, 100)}" for name, value in options.items() if value is not None)
+    nothing = f"No active mute matches {typed}. The option `mute` lists the active ones."
     return fit(
         discord.Embed(
             title="Unmuted" if ended else "Nothing is muted",
-            description="\n".join(lines) or "No active mute matches your options.",
+            description=several(lines, DESCRIPTION) or nothing,
             colour=DisplayState.NEUTRAL.colour,
         )
     )

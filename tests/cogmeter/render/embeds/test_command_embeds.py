@@ -69,20 +69,25 @@ def later(function, *args, **more):
 
 
 parts = st.fixed_dictionaries({part: st.floats(0, 1e13) for part in TimePart})
-spans = st.builds(SpanRecord, st.integers(1, 99), st.integers(0, 9), names, names, amounts, amounts, st.just(Outcome.OK))
+spans = st.builds(
+    SpanRecord, st.integers(1, 99), st.integers(0, 9), names, names, amounts, amounts, st.just(Outcome.OK)
+)
 traces = st.builds(
     TraceRecord, st.just(NOW_US), st.sampled_from(["discord.commands", "discord.replies"]) | names, names, amounts,
     st.sampled_from(Outcome), st.none() | names, amounts,
     st.lists(spans, max_size=2).map(tuple),
 )  # fmt: skip
 matches = st.builds(
-    PatternMatch, st.sampled_from(list(PATTERNS.values())), st.builds(Evidence, names, st.floats(0, 1e15), amounts, values)
+    PatternMatch,
+    st.sampled_from(list(PATTERNS.values())),
+    st.builds(Evidence, names, st.floats(0, 1e15), amounts, values),
 )
 runs = st.builds(
     lambda trace, share, first, found, count, typical: SlowRun(
         trace, trace.spans, bool(trace.spans), share, first, tuple(found), count, typical
     ),
-    traces, st.builds(TimeShare, parts, st.floats(0, 1e13)), st.none() | amounts, st.lists(matches, max_size=3), amounts,
+    traces, st.builds(TimeShare, parts, st.floats(0, 1e13)), st.none() | amounts, st.lists(matches, max_size=3),
+    amounts,
     values,
 )  # fmt: skip
 profiles = st.builds(TimeProfile, amounts, amounts, st.booleans(), parts, parts, parts, parts, parts)
@@ -91,7 +96,9 @@ reports = st.builds(
     many(runs).filter(len).map(lambda some: some[:10]), st.none() | profiles,
 )  # fmt: skip
 changes = {
-    statistic: st.builds(MeasuredChange, st.sampled_from(ChangeVerdict), st.just(statistic), values, values, st.just(0.1))
+    statistic: st.builds(
+        MeasuredChange, st.sampled_from(ChangeVerdict), st.just(statistic), values, values, st.just(0.1)
+    )
     for statistic in ("p50", "p95", "error_rate", "throughput")
 }
 compared = st.builds(
@@ -105,8 +112,9 @@ groups = st.builds(
     ),
     names, names, frames, amounts,
 )  # fmt: skip
+markers = st.none() | names.map(lambda name: Marker(NOW_US, "version", name))
 comparisons = st.builds(
-    Comparison, st.none() | names, st.none() | names, st.none() | names.map(lambda name: Marker(NOW_US, "version", name)),
+    Comparison, st.none() | names, st.none() | names, markers,
     compared, compared, changes["p95"], st.tuples(changes["p50"], changes["p95"]), changes["error_rate"],
     changes["throughput"], st.just(()), st.integers(0, 24), many(groups),
 )  # fmt: skip
@@ -114,17 +122,20 @@ sums = st.builds(CostSums, amounts, amounts, amounts, amounts, amounts, amounts)
 forecasts = st.builds(CostForecast, amounts, st.just(0), st.integers(0, 30), st.none() | amounts, amounts, amounts)
 costs = st.builds(
     lambda by, total, named, unpriced, forecast, source, problem: CostReport(
-        SPAN, by, total, list(named), 86_400_000_000, [], {}, dict(unpriced), forecast, total, total, None, source, problem
+        SPAN, by, total, list(named), 1, [], {}, dict(unpriced), forecast, total, total, None, source, problem
     ),
-    st.sampled_from(GROUPINGS), sums, many(st.tuples(names, sums)), many(st.tuples(names, sums)), forecasts, names, names,
+    st.sampled_from(GROUPINGS), sums, many(st.tuples(names, sums)), many(st.tuples(names, sums)), forecasts, names,
+    names,
 )  # fmt: skip
 items = st.builds(StateItem, names, st.sampled_from(Status), names)
-verdicts = st.builds(lambda status, text: Verdict(status, text), st.sampled_from(Status), names)
+verdicts = st.builds(Verdict, st.sampled_from(Status), names)
 states = st.builds(
     BotState,
     st.just(NOW_US),
     verdicts,
-    st.lists(st.builds(StateArea, st.sampled_from(["Services", "Loops", "Shards"]), many(items)), max_size=8).map(tuple),
+    st.lists(st.builds(StateArea, st.sampled_from(["Services", "Loops", "Shards"]), many(items)), max_size=8).map(
+        tuple
+    ),
 )
 lines = st.builds(
     lambda resource, first, growth, steady: ResourceLine(resource, (first,), (first,), (first,), growth, steady),
@@ -144,7 +155,14 @@ regressions = st.builds(
     st.tuples(amounts, amounts), st.just(0.0),
 )  # fmt: skip
 checks = st.builds(
-    DeployCheck, amounts, names, st.just(NOW_US), st.sampled_from(["1 h", "24 h"]), st.just(NOW_US), amounts, st.just(())
+    DeployCheck,
+    amounts,
+    names,
+    st.just(NOW_US),
+    st.sampled_from(["1 h", "24 h"]),
+    st.just(NOW_US),
+    amounts,
+    st.just(()),
 )
 writers = st.sampled_from(list(EXPORTERS))
 users = st.builds(SimpleNamespace, display_name=names, id=st.just(123456789012345678))
