@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import socket
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -26,6 +23,7 @@ from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
 from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.resources import ResourcesAnswer
+from cogmeter.schemas.selection import SelectionAnswer
 from cogmeter.schemas.slow import SlowAnswer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
@@ -41,6 +39,7 @@ from cogmeter_bot.sources.diagnosis import (
     health_findings,
     past_lines,
 )
+from cogmeter_bot.sources.no_response import no_response_reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -61,20 +60,6 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=RESPONSE_S, sock_connect=10)
 EXPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=RESPONSE_S)
 _API: Final = "/api/performance"
 _CHUNK: Final = 64 * 1024
-
-_CLOSED: Final = ("the connection was closed before the response", "The bot may be restarting: try again, see its log.")
-_UNREACHABLE: Final = ("{host} cannot be reached from this machine", "Check the address and the network.")
-_REASONS: Final = {  # and the next step, by the number of the system's error
-    errno.ECONNREFUSED: (
-        "nothing listens on port {port}",
-        "Start the bot, and compare the port with its PERFORMANCE_HTTP_PORT or PERFORMANCE_DASHBOARD_PORT.",
-    ),
-    errno.ECONNRESET: _CLOSED,
-    errno.EPIPE: _CLOSED,
-    errno.EHOSTUNREACH: _UNREACHABLE,
-    errno.ENETUNREACH: _UNREACHABLE,
-}
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -181,6 +166,10 @@ class ApiSource:
     async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
         """Implement Source.slow."""
         return await self._get(SlowAnswer, f"{_API}/slow", _range(time_range), service=service)
+
+    async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
+        """Implement Source.selection."""
+        return await self._get(SelectionAnswer, f"{_API}/selection", _range(time_range), service=service)
 
     async def running(self, *, limit: int) -> RunningPage:
         """Implement Source.running."""
@@ -299,7 +288,7 @@ class ApiSource:
                     raise await self._error(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            reason, fix = _reason(error, URL(self._url))
+            reason, fix = no_response_reason(error, URL(self._url), RESPONSE_S)
             raise NoDataError(f"{self.name} does not answer: {reason}. {fix}") from error
 
     async def _error(self, response: aiohttp.ClientResponse) -> Exception:
@@ -315,26 +304,6 @@ class ApiSource:
         if response.status // 100 == 5:
             return NoDataError(f"{self.name} failed (status {response.status}). See the bot's log.")
         return NoDataError(f"{self.name} is not a cogmeter API (status {response.status}). Check the address.")
-
-
-def _reason(error: Exception, url: URL) -> tuple[str, str]:
-    """Return in words why there is no response, and the next step."""
-    system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = getattr(system, "errno", None)
-    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(system, socket.gaierror):
-        return f"the name {url.host} is unknown", "Check the address for a typing error, and the network."
-    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return f"the encrypted connection failed ({error})", "Use http:// if the bot is not behind a proxy with TLS."
-    if isinstance(error, TimeoutError):
-        text = f"no connection or no complete response within {RESPONSE_S:g} s"
-        return text, "Check the address, the firewall, and that the bot is not hung."
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        number = errno.ECONNRESET
-    if number in _REASONS:
-        reason, fix = _REASONS[number]
-        return reason.format(host=url.host, port=url.port), fix
-    words = system.strerror if isinstance(system, OSError) and system.strerror else str(error) or type(error).__name__
-    return words, "Check the address, and that the bot runs and serves HTTP."
 
 
 def _is_address(url: str) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.resources import ResourcesAnswer
+    from cogmeter.schemas.selection import SelectionAnswer
     from cogmeter.schemas.slow import SlowAnswer
     from cogmeter.schemas.state import BotStateAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
@@ -90,6 +91,10 @@ class Source(Protocol):
 
     async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
         """Return the slowest run of each command and reply, or those of one command or service, with their parts."""
+        ...
+
+    async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
+        """Return what happened in a range, to all services or to one service or command."""
         ...
 
     async def running(self, *, limit: int) -> RunningPage:

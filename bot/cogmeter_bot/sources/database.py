@@ -25,6 +25,7 @@ from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.resources import ResourcesAnswer
+from cogmeter.schemas.selection import selection_answer
 from cogmeter.schemas.slow import slow_answer
 from cogmeter.schemas.state import BotStateAnswer
 from cogmeter.schemas.statistics import dashboard, series, service_stats
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.costs import Costs
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
     from cogmeter.schemas.operations import RunningPage, Slowest
+    from cogmeter.schemas.selection import SelectionAnswer
     from cogmeter.schemas.slow import SlowAnswer
     from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer
     from cogmeter.schemas.usage import UsageAnswer
@@ -189,6 +191,13 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             return await slow_answer(self._query, time_range, service=service)
+
+    async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
+        """Implement Source.selection."""
+        await self._require_data()
+        with _source_errors():
+            markers = await self._store.markers(time_range.since_us, time_range.until_us)
+            return await selection_answer(self._query, time_range, service=service, markers=markers)
 
     async def running(self, *, limit: int) -> RunningPage:  # noqa: ARG002 - there is nothing to limit
         """Raise NotLiveError; see Source."""

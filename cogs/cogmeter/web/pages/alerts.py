@@ -14,11 +14,11 @@ from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.keys import OverrideKey, span_of
 from cogmeter.notifiers.table import notifier_classes
+from cogmeter.query.selection import fired_alerts
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import FIELD_LABELS, compared_text, limit_text, origin_text, override_text, rule_title
 from cogmeter.schemas.alerts import STATES
 from cogmeter.settings import env_name
-from cogmeter.web.pages.chart_context import fired_alerts
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
 from cogmeter_storage.alerting import AlertState
 

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter.alerts.model import BOT, Subject
 from cogmeter.query.comparison_periods import CHANGES
+from cogmeter.query.selection import fired_alerts
 from cogmeter.render import formatting
 from cogmeter.web.pages.frame import displayed
-from cogmeter_storage.alerting import ACTIVE, AlertState
 
 if TYPE_CHECKING:
-    from cogmeter.query.records import Range
     from cogmeter.web.pages.frame import PageView
-    from cogmeter_storage.alerting import Alert, AlertStore
     from cogmeter_storage.model import Marker
 
-MOST: Final = 200  # alerts and markers
 LISTED: Final = 5  # changes that can be compared
 
 
@@ -44,18 +41,6 @@ async def changes(view: PageView[Any]) -> list[Marker]:
     """
     markers = await view.monitor.chart_builder.markers(view.span)
     return [marker for marker in reversed(markers) if marker.kind in CHANGES][:LISTED]
-
-
-async def fired_alerts(store: AlertStore, span: Range, service: str | None) -> list[Alert]:
-    """Return the alerts that fired and overlap a range, resolved ones first.
-
-    Raises:
-        StorageError: the store cannot be read.
-    """
-    resolved = await store.alerts([AlertState.RESOLVED], since_us=span.since_us, service=service, limit=MOST)
-    active = await store.alerts(ACTIVE, service=service, limit=MOST)
-    alerts = (*resolved, *active)
-    return [alert for alert in alerts if alert.fired_us is not None and alert.started_us < span.until_us]
 
 
 class LatencyLimit(NamedTuple):

@@ -1,24 +1,18 @@
-"""The events of the range that is selected in charts: alerts, slowest operations and why, errors, and markers."""
+"""The panel of the range that is selected in charts: what ``query.selection`` found, with the history of its alerts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.query.slow import slow_runs
-from cogmeter.recording.service_names import in_background
+from cogmeter.query.selection import select
 from cogmeter.schemas.times import iso
-from cogmeter.web.pages.chart_context import fired_alerts
 
 if TYPE_CHECKING:
-    from cogmeter.query.records import Figures, Range
-    from cogmeter.query.slow import SlowRun
+    from cogmeter.query.selection import Selection
     from cogmeter.web.pages.frame import PageView
     from cogmeter_storage.alerting import Alert, AlertChange
-    from cogmeter_storage.model import FailureGroup, Marker, OperationRecord
 
-LISTED: Final = 8  # slowest operations, groups of failures
-MOST_ALERTS: Final = 20
 MOST_CHANGES: Final = 12  # of one alert
 
 
@@ -32,21 +26,16 @@ class SelectedAlert:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Everything that happened in the selected range."""
+class SelectionPanel:
+    """Everything that happened in the selected range, as the page shows it."""
 
-    range: Range
-    figures: Figures
-    before: Figures  # of the range of the same length before it
+    found: Selection
     alerts: list[SelectedAlert]
-    left_out: int  # alerts
-    slowest: list[OperationRecord]
-    runs: list[SlowRun]  # with a trace: why they were slow
-    failures: list[FailureGroup]
-    markers: list[Marker]
 
 
-async def selection(view: PageView[Any], service: str | None = None, operation: str | None = None) -> Selection | None:
+async def selection(
+    view: PageView[Any], service: str | None = None, operation: str | None = None
+) -> SelectionPanel | None:
     """Return what happened in the selected range; None without a selection.
 
     Raises:
@@ -57,34 +46,9 @@ async def selection(view: PageView[Any], service: str | None = None, operation: 
     span = view.selection
     if span is None:
         return None
-    store, query = view.monitor.store, view.monitor.query
-    alerts = sorted(await fired_alerts(store.alerting, span, service), key=lambda alert: -alert.started_us)
-    ids = await query.ids(service, operation)
-    # Background services such as loops are slow by nature: they are listed on their own pages.
-    series = [one.id for one in await store.series() if not in_background(one.service)] if ids is None else ids
-    figures, before = await _figures(view, span, service, operation)
-    return Selection(
-        span,
-        figures,
-        before,
-        [await _with_changes(view, alert) for alert in alerts[:MOST_ALERTS]],
-        max(len(alerts) - MOST_ALERTS, 0),
-        await store.slowest(series, span.since_us, span.until_us, limit=LISTED),
-        [run for run in (await slow_runs(query, span, service, operation)).runs if run.traced],
-        await store.failure_groups(ids, span.since_us, span.until_us, limit=LISTED),
-        await view.monitor.chart_builder.markers(span),
-    )
-
-
-async def _figures(
-    view: PageView[Any], span: Range, service: str | None, operation: str | None
-) -> tuple[Figures, Figures]:
-    """Return the figures of the range and of the one before it."""
-    query = view.monitor.query
-    if service is not None:
-        stats = await query.stats(service, operation, span)
-        return stats.total, stats.before
-    return (await query.overview(span)).total, (await query.overview(span.before)).total
+    markers = await view.monitor.chart_builder.markers(span)
+    found = await select(view.monitor.query, span, service, operation, markers=markers)
+    return SelectionPanel(found, [await _with_changes(view, alert) for alert in found.alerts])
 
 
 async def _with_changes(view: PageView[Any], alert: Alert) -> SelectedAlert:

@@ -25,6 +25,7 @@ from cogmeter.schemas.operations import (
     slowest,
     traces,
 )
+from cogmeter.schemas.selection import SelectionAnswer, selection_answer
 from cogmeter.schemas.slow import SlowAnswer, slow_answer
 from cogmeter.schemas.times import Since
 from cogmeter.times import iso, utc
@@ -143,6 +144,13 @@ async def read_slow(monitor: Monitor, params: SlowParams) -> SlowAnswer:
     return await slow_answer(monitor.query, params.span(now_us()), service=params.service)
 
 
+async def read_selection(monitor: Monitor, params: SlowParams) -> SelectionAnswer:
+    """Return what happened in a range."""
+    span = params.span(now_us())
+    markers = await monitor.chart_builder.markers(span)
+    return await selection_answer(monitor.query, span, service=params.service, markers=markers)
+
+
 async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:
     """Return one page of the operations that run now."""
     (offset,) = numbers_of(params.cursor, 1) or (0,)
@@ -236,6 +244,16 @@ ROUTES: Final = (
         tag="slow",
         query=SlowParams,
         response=SlowAnswer,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/api/performance/selection",
+        read_selection,
+        "Show what happened in a range: alerts, slowest operations and why, errors, markers (default: last 24 hours)",
+        tag="slow",
+        query=SlowParams,
+        response=SelectionAnswer,
         problems=(404,),
     ),
     Route(
