@@ -41,11 +41,12 @@ def compare(
     if options.as_json:
         show_json(answer)
     else:
-        show(_page(answer))
+        show(comparison_page(answer))
     options.exit_unless(answer.verdict != "worse")
 
 
-def _page(answer: ComparisonAnswer) -> OutputPage:
+def comparison_page(answer: ComparisonAnswer) -> OutputPage:
+    """Return the page of a comparison: the verdicts, the figures, the periods, and new errors."""
     from cogmeter.render.comparison_text import subject_text, verdict_text
 
     operations = (answer.before.operations, answer.after.operations)

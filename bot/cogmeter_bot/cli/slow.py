@@ -77,11 +77,16 @@ def _explain(options: ReadingOptions, service: str, time_range: Range) -> None:
     if options.as_json:
         show_json(answer)
     else:
-        blocks: list[Block] = [Listing(_run_title(run), _run_lines(run)) for run in answer.runs]
-        if answer.where_the_time_goes is not None:
-            blocks.insert(0, _profile_table(answer.where_the_time_goes))
-        show(OutputPage(f"Slow: {one_line(service)} ({range_title(time_range.label)})", blocks or [NO_RUNS]))
+        show(reasons_page(answer, service, time_range.label))
     options.exit_unless(not any(is_slow(run, limits) for run in answer.runs))
+
+
+def reasons_page(answer: SlowAnswer, service: str, range_label: str) -> OutputPage:
+    """Return the page of the slowest runs of one command or service, and of where its time goes."""
+    blocks: list[Block] = [Listing(run_title(run), run_lines(run)) for run in answer.runs]
+    if answer.where_the_time_goes is not None:
+        blocks.insert(0, _profile_table(answer.where_the_time_goes))
+    return OutputPage(f"Slow: {one_line(service)} ({range_title(range_label)})", blocks or [NO_RUNS])
 
 
 def _page(answer: Slowest, title: str, limits: Limits, reasons: SlowAnswer | None) -> OutputPage:
@@ -128,12 +133,13 @@ def _sentences(run: SlowRunAnswer) -> list[str]:
     return found or [unexplained(parts, run.not_broken_down * 1000, traced=run.traced)]
 
 
-def _run_title(run: SlowRunAnswer) -> str:
+def run_title(run: SlowRunAnswer) -> str:
+    """Return the name of a run, its duration, its start, and its outcome if it is not ok."""
     failed = f", {run.outcome}" if run.outcome != "ok" else ""
     return f"{one_line(run.name, 60)} {duration(run.duration)}, {zoned(run.start_time)}{failed}"
 
 
-def _run_lines(run: SlowRunAnswer) -> list[str]:
+def run_lines(run: SlowRunAnswer) -> list[str]:
     """Return the sentences of a run, its first output, and a line with a bar for each part."""
     lines = [*_sentences(run), *_part_lines(run.parts, run.duration)]
     if run.error:

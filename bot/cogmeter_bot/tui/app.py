@@ -15,10 +15,17 @@ from textual.css.query import NoMatches
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
+from cogmeter.query.query import now_us
+from cogmeter.query.records import Range
+from cogmeter_bot.cli.compare import comparison_page
 from cogmeter_bot.cli.output import BAD, DIM, WARN
+from cogmeter_bot.cli.selection import selection_page
+from cogmeter_bot.cli.slow import reasons_page
 from cogmeter_bot.cli.text import one_line
-from cogmeter_bot.errors import SourceError
+from cogmeter_bot.errors import RequestError, SourceError
+from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.chrome import HelpScreen, RangePicker, StatusLine, ViewTab, ViewTabs
+from cogmeter_bot.tui.report import ReportScreen
 from cogmeter_bot.tui.views.alerts import AlertsView
 from cogmeter_bot.tui.views.base import TALL, DashboardView
 from cogmeter_bot.tui.views.errors import ErrorsView
@@ -29,11 +36,13 @@ from cogmeter_bot.tui.views.services import ServicesView
 from cogmeter_bot.zones import shown_at, zone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from textual.app import ComposeResult
 
     from cogmeter.settings import Settings
+    from cogmeter_bot.cli.output import OutputPage
+    from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.factory import ReconnectingSource
     from cogmeter_bot.tui.chrome import RangeChoice
     from cogmeter_bot.tui.grid import Grid
@@ -63,8 +72,9 @@ class DashboardApp(App[None]):
         Binding("tab", "step(1)", "Next view", show=False, priority=True),
         Binding("shift+tab", "step(-1)", "Previous view", show=False, priority=True),
         Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("t", "range", "Time range"),
-        Binding("r", "refresh_now", "Refresh"),
+        Binding("t", "range", "Range"),
+        Binding("p", "point", "Point"),
+        Binding("r", "refresh_now", "Refresh", show=False),
         Binding("d", "toggle_theme", "Dark/light", show=False),
         Binding("escape", "leave", "Back"),
         Binding("question_mark", "help", "Help", key_display="?"),
@@ -156,6 +166,35 @@ class DashboardApp(App[None]):
         """Refresh now."""
         self._refresh_requested.set()
 
+    def action_point(self) -> None:
+        """Move to the next chart of the view, in which the arrows choose a point."""
+        charts = [chart for chart in self.view.query(TerminalChart) if chart.size and chart.chosen is not None]
+        if not charts:
+            self._set_status(("No chart with points here. Services has charts from 40 rows on.", WARN))
+            return
+        focused = self.focused
+        charts[(charts.index(focused) + 1) % len(charts) if focused in charts else 0].focus()  # type: ignore[arg-type]
+
+    def action_why_slow(self) -> None:
+        """Show the slowest runs of the selected service, and why they were slow."""
+        subject, span = self.view.subject, self._choices[self._selected].time_range()
+        if subject is not None:
+
+            async def read(source: Source) -> OutputPage:
+                return reasons_page(await source.slow(span, subject), subject, span.label)
+
+            self._open(read)
+
+    def action_compare(self) -> None:
+        """Compare the selected service before and after the last deploy."""
+        subject = self.view.subject
+        if subject is not None:
+
+            async def read(source: Source) -> OutputPage:
+                return comparison_page(await source.comparison(subject, None, before=None, after=None))
+
+            self._open(read)
+
     def action_toggle_theme(self) -> None:
         """Switch between dark and light."""
         self.theme = THEMES["light" if self.current_theme.dark else "dark"]
@@ -165,9 +204,11 @@ class DashboardApp(App[None]):
         self.push_screen(HelpScreen())
 
     def action_leave(self) -> None:
-        """Clear the filter; without a filter, leave the service."""
+        """Leave a chart; else clear the filter; without a filter, leave the service."""
         field = self.query_one(Input)
-        if field.value or field.has_focus:
+        if isinstance(self.focused, TerminalChart):
+            self.view.focus_first_table()
+        elif field.value or field.has_focus:
             field.value = ""
             self._close_filter()
         elif isinstance(self.view, ServiceView):
@@ -191,6 +232,21 @@ class DashboardApp(App[None]):
         self._previous_view = self.query_one(ContentSwitcher).current or self._previous_view
         self.query_one(ServiceView).select(event.service)
         self._switch_to(ServiceView.NAME.lower())
+
+    def on_terminal_chart_interval_opened(self, event: TerminalChart.IntervalOpened) -> None:
+        """Show what happened in the interval of a point."""
+        since_us = round(event.since.timestamp() * 1e6)
+        until_us = max(min(round(event.until.timestamp() * 1e6), now_us()), since_us + 1)
+        span, subject = Range(since_us, until_us, "selection"), event.subject
+
+        async def read(source: Source) -> OutputPage:
+            return selection_page(await source.selection(span, subject), subject)
+
+        self._open(read)
+
+    def _open(self, read: Callable[[Source], Awaitable[OutputPage]]) -> None:
+        self.push_screen(ReportScreen(read))
+        self._refresh_requested.set()
 
     @property
     def _index(self) -> int:
@@ -225,13 +281,33 @@ class DashboardApp(App[None]):
         try:
             while True:
                 self._refresh_requested.clear()
-                await self._refresh_view()
+                await self._refresh()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_s):  # wait_for may lose a cancellation
                         await self._refresh_requested.wait()
         except NoMatches:
             if self.is_running:
                 raise  # else the application is ending, and its widgets are gone already
+
+    async def _refresh(self) -> None:
+        """Read the open report, if there is one that is not complete; else refresh the view.
+
+        One task reads both, so that no two of them open or close the source at the same time.
+        """
+        report = self.screen
+        if not isinstance(report, ReportScreen) or report.complete:
+            await self._refresh_view()
+            return
+        try:
+            page = await self._source.query(report.read)
+        except SourceError as error:
+            final = isinstance(error, RequestError)
+            retry = "" if final else f" Retrying every {self._interval_s:g} s."
+            if self.screen is report:
+                report.show_problem(f"{one_line(str(error))}{retry}", final=final)
+            return
+        if self.screen is report:
+            report.show_page(page)
 
     async def _refresh_view(self) -> None:
         """Read the data of one view; drop it if the view, range or service has changed in the meantime."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
+from textual.binding import Binding
 from textual.containers import Vertical
 
 from cogmeter.alerts.thresholds.limits import Limits
@@ -27,6 +28,13 @@ D = TypeVar("D")
 TALL: Final = 40  # rows of a screen from which views show more: charts in Services, whole messages
 
 
+# Keys of the views in which a service or command is selected.
+SUBJECT_KEYS: Final = (
+    Binding("w", "app.why_slow", "Why slow"),
+    Binding("c", "app.compare", "Compare"),
+)
+
+
 class DashboardView(Vertical, Generic[D]):
     """A view of the dashboard; ``D`` is the type of its data."""
 
@@ -37,6 +45,11 @@ class DashboardView(Vertical, Generic[D]):
         self._limits = Limits(settings)  # until the source's own are known
         self._data: D | None = None
         self._filter = ""
+
+    @property
+    def subject(self) -> str | None:
+        """The selected service or command; None if the view has none."""
+        return None
 
     async def read(self, source: Source, time_range: Range) -> D:
         """Return the data of the view, without access to the screen.

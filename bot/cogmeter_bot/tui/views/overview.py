@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.containers import Horizontal
 from textual.widgets import Static
 
 from cogmeter.diagnosis import NO_CONCERN, Status
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
 from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
@@ -57,8 +59,8 @@ class OverviewView(DashboardView[OverviewData]):
         yield Static(id="health", classes="line")
         yield Static(id="figures", classes="line")
         with Horizontal(classes="charts"):
-            yield TerminalChart("Latency", duration_scale, id="latency")
-            yield TerminalChart("Operations/min", rate_scale, id="throughput")
+            yield TerminalChart("Latency", duration_scale, formatting.duration, id="latency")
+            yield TerminalChart("Operations/min", rate_scale, "{:,.1f}".format, id="throughput")
         with Horizontal(classes="tables"):
             yield Grid("Top services", stats_columns("service"), empty=NO_OPERATIONS, id="top")
             yield Grid("Active alerts", alert_columns(), empty=NO_ALERTS, id="active")
@@ -99,7 +101,7 @@ def draw_latency(chart: TerminalChart, series: Series, name: str = "") -> None:
         Line("p95", _to_us(series.p95_response_time[:steps]), WARN),
         Line("p50", _to_us(series.p50_response_time[:steps]), GOOD),
     ]
-    chart.draw(series.timestamps[:steps], lines, name)
+    _draw(chart, series, lines, name)
 
 
 def draw_error_rate(chart: TerminalChart, series: Series) -> None:
@@ -107,7 +109,16 @@ def draw_error_rate(chart: TerminalChart, series: Series) -> None:
     steps = complete_steps(series)
     counts = zip(series.failures_per_minute[:steps], series.operations_per_minute[:steps], strict=True)
     rates = [failed / operations if operations else None for failed, operations in counts]
-    chart.draw(series.timestamps[:steps], [Line("failed", rates, BAD)])
+    _draw(chart, series, [Line("failed", rates, BAD)])
+
+
+def _draw(chart: TerminalChart, series: Series, lines: Sequence[Line], name: str = "") -> None:
+    """Draw lines of complete steps, which open as intervals of the series' service or command."""
+    subject = series.service
+    if series.service is not None and series.operation is not None:
+        subject = label(series.service, series.operation)
+    step = timedelta(seconds=series.step_seconds)
+    chart.draw(series.timestamps[: complete_steps(series)], lines, name, step=step, subject=subject)
 
 
 def _to_us(values_ms: Sequence[float | None]) -> list[float | None]:
@@ -120,7 +131,7 @@ def _draw_throughput(chart: TerminalChart, series: Series) -> None:
         Line("all", series.operations_per_minute[:steps], "main"),
         Line("failed", series.failures_per_minute[:steps], BAD),
     ]
-    chart.draw(series.timestamps[:steps], lines)
+    _draw(chart, series, lines)
 
 
 def _attention(dashboard: Dashboard) -> list[Cell]:

@@ -17,7 +17,7 @@ from cogmeter_bot.cli.text import duration, one_line, share, short_timestamp
 from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
-from cogmeter_bot.tui.views.base import DashboardView, stats_columns, stats_row
+from cogmeter_bot.tui.views.base import SUBJECT_KEYS, DashboardView, stats_columns, stats_row
 from cogmeter_bot.tui.views.overview import draw_latency, joined
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ class ServiceView(DashboardView[ServiceData]):
     """A service or command in detail; the busiest one until another is selected."""
 
     NAME: ClassVar[str] = "Service"
+    BINDINGS: ClassVar = [*SUBJECT_KEYS]
     service: str | None = None  # or the label of a command
 
     def compose(self) -> ComposeResult:
         """Yield figures, chart and tables."""
         yield Static(id="service-name", classes="line", markup=False)
         yield Static(id="service-figures", classes="line", markup=False)
-        yield TerminalChart("Latency", duration_scale, id="service-latency", classes="charts")
+        yield TerminalChart("Latency", duration_scale, formatting.duration, id="service-latency", classes="charts")
         with Horizontal(classes="tables"):
             yield Grid("Operations", stats_columns("operation"), empty=NO_OPERATIONS, id="operations")
             yield Grid("Recent errors", _error_columns(), empty=NO_FAILURES, id="recent-errors")
@@ -64,6 +65,12 @@ class ServiceView(DashboardView[ServiceData]):
             self.query_one(TerminalChart).draw((), ())
             for grid in self.query(Grid):
                 grid.set_rows(())
+
+    @property
+    def subject(self) -> str | None:
+        """Implement DashboardView.subject."""
+        stats = None if self._data is None else self._data.stats
+        return self.service if stats is None else _name(stats)
 
     async def read(self, source: Source, time_range: Range) -> ServiceData:
         """Implement DashboardView.read."""
@@ -106,8 +113,11 @@ def _heading(stats: ServiceAnswer) -> list[Cell]:
     slower = formatting.change(now, before)
     more = formatting.change(stats.total_operations, stats.before.total_operations)
     changes = f"  vs previous period: operations {more}, average {slower}"
-    name = stats.service_name if stats.operation is None else label(stats.service_name, stats.operation)
-    return [(one_line(name), "bold"), (changes, DIM)]
+    return [(one_line(_name(stats)), "bold"), (changes, DIM)]
+
+
+def _name(stats: ServiceAnswer) -> str:
+    return stats.service_name if stats.operation is None else label(stats.service_name, stats.operation)
 
 
 def _figures(stats: ServiceAnswer) -> list[Cell]:

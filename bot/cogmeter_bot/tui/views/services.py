@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.binding import Binding
 from textual.containers import Horizontal
 
+from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, share_scale
 from cogmeter.schemas.statistics import RankedStats
 from cogmeter_bot.cli.slow import NO_OPERATIONS
@@ -15,7 +16,7 @@ from cogmeter_bot.cli.summary import ranking_heading
 from cogmeter_bot.cli.text import one_line
 from cogmeter_bot.tui.chart import TerminalChart
 from cogmeter_bot.tui.grid import Grid
-from cogmeter_bot.tui.views.base import DashboardView, stats_columns, stats_row
+from cogmeter_bot.tui.views.base import SUBJECT_KEYS, DashboardView, stats_columns, stats_row
 from cogmeter_bot.tui.views.overview import draw_error_rate, draw_latency
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class ServicesView(DashboardView[ServicesData]):
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort by the next column", show=False),
         Binding("S,shift+s", "reverse", "Reverse the order", show=False),
+        *SUBJECT_KEYS,
     ]
     _column = 1
     _reversed = False
@@ -65,8 +67,8 @@ class ServicesView(DashboardView[ServicesData]):
         """Yield the table, and the charts of the selected service."""
         yield Grid("Services", stats_columns("service"), empty=NO_OPERATIONS, id="all-services")
         with Horizontal(id="services-charts"):
-            yield TerminalChart("Latency", duration_scale, id="service-times")
-            yield TerminalChart("Error rate", share_scale, id="service-errors")
+            yield TerminalChart("Latency", duration_scale, formatting.duration, id="service-times")
+            yield TerminalChart("Error rate", share_scale, formatting.percent, id="service-errors")
 
     async def read(self, source: Source, time_range: Range) -> ServicesData:
         """Implement DashboardView.read."""
@@ -89,6 +91,11 @@ class ServicesView(DashboardView[ServicesData]):
         data = self._data
         if data is not None and data.series is not None and self._selected not in {None, data.selected}:
             self.app.action_refresh_now()  # type: ignore[attr-defined]  # the application is a DashboardApp
+
+    @property
+    def subject(self) -> str | None:
+        """Implement DashboardView.subject."""
+        return self._selected
 
     @property
     def _selected(self) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
+    from cogmeter.schemas.operations import SpanAnswer
     from cogmeter_storage.model import SpanRecord
 
 MOST_ROWS: Final = 11
@@ -129,7 +130,7 @@ def profile_chart(report: SlowReport) -> BarChart:
     return BarChart(title, f"{label}, {runs}", rows, whole_us, key=_shares(profile))
 
 
-def depths_of(spans: Collection[SpanRecord]) -> dict[int, int]:
+def depths_of(spans: Collection[SpanRecord | SpanAnswer]) -> dict[int, int]:
     """Return the depth of each span by its id; 0 if its parent is not stored."""
     parents = {span.id: span.parent for span in spans}
     depths: dict[int, int] = {}
