@@ -30,8 +30,9 @@ def dashboard(options: ReadingOptions, interval: float, theme: str) -> None:
 
     Its views are an overview, all services, one service, errors and alerts. It needs the extra "tui".
 
-    Keys: 1 to 6 switch views, arrows and Enter open a service, ? lists all keys, q quits. While the database or bot is
-    unavailable, the dashboard retries.
+    Keys: 1 to 6 switch views, arrows and Enter open a service, p and Enter (or a click) open a point of a chart, w
+    shows why a service is slow, c compares it, ? lists all keys, q quits. While the database or bot is unavailable, the
+    dashboard retries.
     """
     _check_libraries()
     _check_terminal()

@@ -173,7 +173,7 @@ class DashboardApp(App[None]):
             self._set_status(("No chart with points here. Services has charts from 40 rows on.", WARN))
             return
         focused = self.focused
-        charts[(charts.index(focused) + 1) % len(charts) if focused in charts else 0].focus()  # type: ignore[arg-type]
+        charts[(charts.index(focused) + 1) % len(charts) if focused in charts else 0].focus()
 
     def action_why_slow(self) -> None:
         """Show the slowest runs of the selected service, and why they were slow."""
@@ -303,10 +303,10 @@ class DashboardApp(App[None]):
         except SourceError as error:
             final = isinstance(error, RequestError)
             retry = "" if final else f" Retrying every {self._interval_s:g} s."
-            if self.screen is report:
+            if report.is_current:
                 report.show_problem(f"{one_line(str(error))}{retry}", final=final)
             return
-        if self.screen is report:
+        if report.is_current:
             report.show_page(page)
 
     async def _refresh_view(self) -> None:
