@@ -5,12 +5,12 @@ import re
 import shutil
 import threading
 import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import make_errors
 from rich.cells import cell_len
+from terminal_driver import grid, opened, said, shown, until
 from textual.widgets import Input, Static
 
 from cogmeter.recording.buffer import DROPPED
@@ -27,36 +27,8 @@ from cogmeter_storage.sqlite.database_file import ReadOpener
 SIZES = [(80, 24), (160, 50)]
 
 
-@asynccontextmanager
-async def opened(app, size=(80, 24)):
-    async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: "updated" in said(app))
-        yield pilot
-
-
-async def until(pilot, true, tries=1000):
-    for _ in range(tries):
-        if true():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(f"never came: {said(pilot.app)}")
-
-
-def said(app):
-    return str(app.screen_stack[0].query_one(StatusLine).render())
-
-
-def shown(app):
-    """All that is on the screen, as text."""
-    return "\n".join("".join(part.text for part in line) for line in app.screen._compositor.render_strips())
-
-
 def flat(app, name):
     return " ".join(str(app.query_one(f"#{name}", Static).render()).split())
-
-
-def grid(app, name):
-    return app.screen_stack[0].query_one(f"#{name}", Grid)
 
 
 def _rows(table):
