@@ -8,7 +8,7 @@ import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.css.query import NoMatches
@@ -285,7 +285,7 @@ class DashboardApp(App[None]):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_s):  # wait_for may lose a cancellation
                         await self._refresh_requested.wait()
-        except NoMatches:
+        except (NoMatches, ScreenStackError, IndexError):
             if self.is_running:
                 raise  # else the application is ending, and its widgets are gone already
 

@@ -297,6 +297,13 @@ async def test_it_resizes_and_changes_between_dark_and_light(dashboard, database
         assert not app.current_theme.dark
 
 
+async def test_a_refresh_during_the_end_of_the_application_is_no_error(dashboard, database):
+    app = dashboard(database)
+    async with opened(app):
+        pass
+    await app._refresh_loop()
+
+
 async def test_refreshing_keeps_the_selection(dashboard, database):
     app = dashboard(database, interval_s=0.05)
     async with opened(app) as pilot:

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
+from datetime import datetime
 
 from cogmeter.schemas.statistics import MinuteCounts
 from cogmeter.web.api.routes.live import WAITING, Subscription
@@ -54,7 +55,7 @@ async def test_every_stream_gets_the_same_snapshots(seeded):
         assert first["health"] in {"healthy", "degraded", "unhealthy", "unknown"}
         assert first["activeAlerts"] == 0
         known = [first["at"], (await one.next())["at"]]
-        assert known[0] < known[1]
+        assert datetime.fromisoformat(known[0]) < datetime.fromisoformat(known[1])
         assert (await other.next())["at"] in [*known, (await one.next())["at"]]
 
 
