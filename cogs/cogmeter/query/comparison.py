@@ -56,7 +56,7 @@ BARS: Final = 40  # of a distribution
 EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
 # How much of ALPHA each statement gets: slower, faster, more errors, fewer errors.
 WEIGHTS: Final = (0.6, 0.07, 0.3, 0.03)
-CHECK_WEIGHTS: Final = (0.8, 0.2)  # in a check of many operations, which finds only what is slower or fails more
+CHECK_WEIGHTS: Final = (0.6, 0.4)  # in a check of many operations, which finds only what is slower or fails more
 
 
 class ChangeVerdict(enum.StrEnum):
