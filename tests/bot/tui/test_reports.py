@@ -183,7 +183,7 @@ async def test_a_chart_of_a_service_opens_only_what_happened_to_it(dashboard, in
     async with opened(app, (140, 45)) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: app.view.subject is not None)
-        await pilot.press("end")
+        await pilot.press("down")
         await until(pilot, lambda: app.view.subject == HOSTILE)
         await pilot.press("enter")
         await until(pilot, lambda: chart(app, "service-latency")._subject == HOSTILE)

@@ -61,7 +61,8 @@ async def test_the_objects_that_grew_are_listed(move_in, monkeypatch):
         (embed,) = (await answer(home)).embeds
     (field,) = embed.fields
     assert field.name == "Objects that grew in the last 1 h"
-    assert field.value.count("\n") == 4
+    assert field.value.count("\n- ") == 4
+    assert field.value.endswith("\nand 5 more")
     assert r"\*Music\*" in field.value
     assert "@everyone" not in field.value
 

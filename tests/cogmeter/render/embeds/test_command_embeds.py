@@ -32,6 +32,7 @@ from cogmeter.render.embeds.deploy_check import deploy_check_embed
 from cogmeter.render.embeds.export import export_embed, too_large_embed
 from cogmeter.render.embeds.forget import erased_embed, question_embed
 from cogmeter.render.embeds.guide import CommandLine, guide_embed, guide_pages
+from cogmeter.render.embeds.limits import BLANK
 from cogmeter.render.embeds.live import LAG, MEMORY, live_embed
 from cogmeter.render.embeds.resources import resources_embed
 from cogmeter.render.embeds.slow import nothing_slow_embed, slow_run_embed, time_profile_embed
@@ -205,6 +206,11 @@ EMBEDS = {
 }  # fmt: skip
 
 
+def sendable(text):
+    """Return the text as JSON can have it: a lone surrogate has no bytes."""
+    return text.encode(errors="replace").decode()
+
+
 def made(call):
     """Return the embeds that a call makes, as JSON, each with what ``fitted`` got to make it."""
     fitted = []
@@ -236,6 +242,7 @@ def test_an_embed_of_anything_is_valid_and_without_live_markup(command, data):
 def test_nothing_but_a_title_is_cut_where_the_text_does_not_say_so(command, data):
     """Each embed counts what it leaves out itself, so that the one fitting function has nothing to cut."""
     for before, after in made(data.draw(EMBEDS[command])):
-        assert after.get("description", "") == before.get("description", "")
-        assert [field["value"] for field in after["fields"]] == [field["value"] for field in before.get("fields", [])]
-        assert after.get("footer") == before.get("footer")
+        assert after.get("description", "") == sendable(before.get("description", ""))
+        values = [sendable(field["value"]) for field in before.get("fields", [])]
+        assert [field["value"] for field in after["fields"]] == [value if value.strip() else BLANK for value in values]
+        assert after.get("footer", {}).get("text", "") == sendable(before.get("footer", {}).get("text", ""))
