@@ -85,7 +85,7 @@ async def choose_the_slow_run(pilot, name="latency"):
     await until(pilot, lambda: chart(app, name).has_focus)
     worst = max(range(len(chart(app, name)._times)), key=lambda index: chart(app, name)._lines[0].values[index] or 0)
     await pilot.press("home", *("right",) * worst)
-    assert chart(app, name).chosen == worst
+    await until(pilot, lambda: chart(app, name).chosen == worst)
     return worst
 
 
@@ -182,7 +182,7 @@ async def test_a_chart_of_a_service_opens_only_what_happened_to_it(dashboard, in
     app = dashboard(incident, since="55m")
     async with opened(app, (140, 45)) as pilot:
         await pilot.press("2")
-        await until(pilot, lambda: app.view.subject is not None)
+        await until(pilot, lambda: app.view.subject == "/ask")
         await pilot.press("down")
         await until(pilot, lambda: app.view.subject == HOSTILE)
         await pilot.press("enter")
@@ -190,7 +190,6 @@ async def test_a_chart_of_a_service_opens_only_what_happened_to_it(dashboard, in
         await pilot.press("p", "left", "enter")
         await until(pilot, lambda: is_open(app) and "No operation failed." in text_of(app))
         assert "ask" not in text_of(app)
-        assert "No operation failed." in text_of(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
