@@ -172,8 +172,8 @@ class DashboardApp(App[None]):
         if not charts:
             self._set_status(("No chart with points here. Services has charts from 40 rows on.", WARN))
             return
-        focused = self.focused
-        charts[(charts.index(focused) + 1) % len(charts) if focused in charts else 0].focus()
+        focused = next((index for index, chart in enumerate(charts) if chart.has_focus), -1)
+        charts[(focused + 1) % len(charts)].focus()
 
     def action_why_slow(self) -> None:
         """Show the slowest runs of the selected service, and why they were slow."""
