@@ -54,14 +54,14 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
-        Problem: 422; a text is no period.
+        Problem: 404; a text is neither a period nor the name of a marker.
     """
     params, monitor = view.params, view.monitor
     view = replace(view, own={"operation": params.operation, "before": params.before, "after": params.after})
     try:
         found = await compare(monitor.query, params.service, params.operation, before=params.before, after=params.after)
     except UnknownPeriodError as error:
-        raise Problem.of(422, str(error), parameter=error.parameter) from None
+        raise Problem.of(404, str(error), parameter=error.parameter) from None
     markers = await offered_markers(monitor.query)
     return await page_response(
         view,

@@ -49,7 +49,7 @@ async def test_the_chosen_marker_stays_chosen(served):
 async def test_what_is_no_period_or_unknown_is_a_problem(served, path):
     async with served() as web:
         await deploy(web.monitor.store, now_us())
-        assert (await web.get(f"{path}?before=yesterdayish")).status == 422
+        assert (await web.get(f"{path}?before=yesterdayish")).status == 404
         assert (await web.get(f"{path}?service=nobody")).status == 404
 
 

@@ -51,7 +51,7 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
     """Return a comparison.
 
     Raises:
-        Problem: 422; a text is no period. 409; the first period is not before the second one.
+        Problem: 404; a text is neither a period nor the name of a marker. 409; the first period is not before the second one.
     """
     try:
         return await comparison(
@@ -60,7 +60,7 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
     except PeriodOrderError as error:
         raise Problem(409, "Periods overlap", str(error), parameter=error.parameter) from None
     except UnknownPeriodError as error:
-        raise Problem.of(422, str(error), parameter=error.parameter) from None
+        raise Problem.of(404, str(error), parameter=error.parameter) from None
 
 
 ROUTES: Final = (
