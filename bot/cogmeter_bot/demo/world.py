@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.bot import ExampleBot
 
 POLL_S: Final = 0.5
+MEMBERS: Final = 36  # of each server but the first: together more than the people who use the bot
 MAX_CLOCK_LAG_S: Final = 15.0
 # discord.py's own method, which the monitor watches. The simulator looks it up at each call, so its class lacks it.
 _METHOD: Final = "create_interaction_response"
@@ -48,7 +49,9 @@ class World:
         guild = self._env.create_guild("cogmeter demo", owner=owner)
         self.channel = guild.create_text_channel("ops", topic="Commands, answers and alerts")
         for number in range(2, GUILDS + LIVE_GUILDS + 1):
-            self._env.create_guild(f"Server {number}", owner=owner)
+            other = self._env.create_guild(f"Server {number}", owner=owner)
+            for place in range(MEMBERS):
+                other.add_member(self._env.create_user(f"member {number}-{place}"))
         # In the simulation the bot is its own owner; on a real Discord the visitor would be.
         self._bot.owner_id = owner.id
         self._viewers = [guild.add_member(owner), guild.add_member(member)]
