@@ -51,7 +51,8 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
     """Return a comparison.
 
     Raises:
-        Problem: 404; a text is neither a period nor the name of a marker. 409; the first period is not before the second one.
+        Problem: 404; a text is neither a period nor the name of a marker. 409; the first period is not before the
+            second one.
     """
     try:
         return await comparison(
