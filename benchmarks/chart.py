@@ -24,6 +24,7 @@ from cogmeter.query.slow import SlowReport, SlowRun, TimeProfile
 from cogmeter.query.time_parts import TimePart, time_share
 from cogmeter.render.charts.bar_chart import BarChart, profile_chart, waterfall_chart
 from cogmeter.render.charts.chart import Chart
+from cogmeter.render.charts.cost_chart import CostChart, CostLayer
 from cogmeter.render.charts.resources import Panel, PanelLine, ResourcesChart
 from cogmeter.render.charts.state import StateChart
 from cogmeter.render.charts.worker_client import ChartWorker
@@ -231,6 +232,48 @@ def plain_state(chart: StateChart) -> bytes:
     return target.getvalue()
 
 
+def costs() -> CostChart:
+    """Return the costs of thirty days by command: four layers and the others."""
+    numbers, day_us = random.Random(3), 86_400_000_000
+    days = [1_754_870_400_000_000 + number * day_us for number in range(30)]
+    names = ("/ask", "/look", "reply Chat.on_message", "/mood", "6 others")
+    return CostChart(
+        title="Costs by command: $81.40",
+        range_text="last 30 days, UTC",
+        since_us=days[0],
+        until_us=days[-1] + day_us,
+        step_us=day_us,
+        layers=tuple(
+            CostLayer(name, tuple((at_us, numbers.randrange(10**5, 10**6)) for at_us in days)) for name in names
+        ),
+    )
+
+
+def plain_costs(chart: CostChart) -> bytes:
+    """Draw the same bars as a bot author would: a new figure, a stacked bar of each layer, a legend, tight layout."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 9), dpi=100, facecolor="#2b2d31")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    bottoms = [0.0] * len(chart.layers[0].amounts)
+    for layer in chart.layers:
+        times: list[Any] = [datetime.fromtimestamp(at_us / 1e6, UTC) for at_us, _ in layer.amounts]
+        heights = [amount / 1e6 for _, amount in layer.amounts]
+        axes.bar(times, heights, bottom=bottoms, label=layer.name)
+        bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
+    axes.set_title(f"{chart.title} ({chart.range_text})")
+    axes.set_ylabel("dollars")
+    axes.grid(visible=True, axis="y")
+    axes.set_facecolor("#2b2d31")
+    axes.legend()
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 def drawing(rounds: int, chart: Any, peer: Callable[[Any], bytes], ours: Callable[[Any], bytes], name: str) -> float:
     """Print the ratio of our drawing time to the plain figure's, and return its median."""
     sizes = {draw: len(draw(chart)) for draw in (peer, ours)}  # both are warm from here on
@@ -308,6 +351,7 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     asyncio.run(lag(rounds=sized(options, 6, 2, 1), seconds=sized(options, 4.0, 1.5, 0.3)))
     from cogmeter.render.charts.bar_painter import BarPainter
+    from cogmeter.render.charts.cost_painter import CostPainter
     from cogmeter.render.charts.fonts import Fonts
     from cogmeter.render.charts.painter import Painter
     from cogmeter.render.charts.resources_painter import ResourcesPainter
@@ -319,6 +363,7 @@ def main() -> None:
         ("waterfall", slow_run(), plain_bars, bars),
         ("time profile", time_profile(), plain_bars, bars),
         ("resources", resources(), plain_resources, ResourcesPainter(Fonts()).draw),
+        ("costs", costs(), plain_costs, CostPainter(Fonts()).draw),
         ("state", state(), plain_state, StatePainter(Fonts()).draw),
     ):
         drawing(sized(options, 31, 9, 1), chart, peer, ours, name)
