@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.ticks import Scale
 
 _SIZE: Final = (16, 12)  # inches of 100 pixels
-_COLUMNS: Final = (0.1, 0.6)  # the left end of the axes
-_WIDTH: Final = 0.37
+_COLUMNS: Final = (0.11, 0.61)  # the left end of the axes
+_WIDTH: Final = 0.35
 _BOTTOMS: Final = (0.69, 0.385, 0.08)
 _HEIGHT: Final = 0.165
 _HEADING: Final = 0.945
