@@ -40,6 +40,13 @@ BINS = 288
 TICK_S = 0.001
 
 
+def saved(figure: Any) -> bytes:
+    """Return a figure as a PNG."""
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
 def day() -> Chart:
     """Return a day in bins of five minutes, with a threshold, a breach and a marker."""
     numbers = random.Random(7)
@@ -99,9 +106,7 @@ def plain(chart: Chart) -> bytes:
         axes.set_facecolor("#2b2d31")
     upper.legend()
     figure.tight_layout()
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return saved(figure)
 
 
 def slow_run() -> BarChart:
@@ -148,9 +153,7 @@ def plain_bars(chart: BarChart) -> bytes:
     axes.set_facecolor("#2b2d31")
     axes.legend(handles=[Patch(color=colour, label=text) for text, colour in chart.key])
     figure.tight_layout()
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return saved(figure)
 
 
 def resources() -> ResourcesChart:
@@ -186,9 +189,7 @@ def plain_resources(chart: ResourcesChart) -> bytes:
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
         axes.grid(visible=True)
     figure.tight_layout()
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return saved(figure)
 
 
 def state() -> StateChart:
@@ -227,9 +228,7 @@ def plain_state(chart: StateChart) -> bytes:
         axes.set_title(area.name)
         axes.axis("off")
     figure.tight_layout()
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return saved(figure)
 
 
 def costs() -> CostChart:
@@ -269,9 +268,7 @@ def plain_costs(chart: CostChart) -> bytes:
     axes.set_facecolor("#2b2d31")
     axes.legend()
     figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return saved(figure)
 
 
 def drawing(rounds: int, chart: Any, peer: Callable[[Any], bytes], ours: Callable[[Any], bytes], name: str) -> float:

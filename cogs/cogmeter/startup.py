@@ -1,4 +1,4 @@
-"""Guards the start of each part of the monitor, so that a part that fails starts empty and stops no other part."""
+"""Opens the monitor's database, and guards the start of each part: one that fails starts empty and stops no other."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
-from cogmeter.settings import SettingsError
+from cogmeter.settings import SettingsError, env_name
+from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
+
+    from cogmeter_storage.base import Store
 
 PREFIX: Final = "start: "  # before a part's name in the monitor's faults and in the doctor
 
@@ -21,6 +24,20 @@ _logger = logging.getLogger("cogmeter.parts")
 
 class DamagedStateError(ValueError):
     """The stored state of a part cannot be read; the text says what and why."""
+
+
+async def open_database(url: str) -> Store:
+    """Open the store of a database URL; a corrupt database is set aside.
+
+    Raises:
+        SettingsError: the database cannot be used; the text names the setting, its value and the fix.
+    """
+    try:
+        return await open_store(url, replace_corrupt=True)
+    except StorageError as error:
+        text, name = str(error), env_name("database_url")
+        # The text about a refused URL names it already, without a password.
+        raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
 
 @contextmanager

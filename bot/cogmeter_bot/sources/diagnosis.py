@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from cogmeter.alerts.model import BOT, CRITICAL
+from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
-from cogmeter.diagnosis import BAD, Check, Finding, Status, status_of
+from cogmeter.diagnosis import Check, Finding, Status, status_of
 from cogmeter.diagnostics.damage import damage_finding
-from cogmeter.diagnostics.judgement import Judgement, alert_count, judge
+from cogmeter.diagnostics.judgement import Judgement, alert_count, judge, worst_alerts
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.monitor.setting_changes import changes_findings
 from cogmeter.render import formatting
@@ -21,7 +21,6 @@ from cogmeter.schemas.base import Schema
 from cogmeter.settings import merged
 from cogmeter_bot.cli.alerts import alert_text
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
-from cogmeter_storage.alerting import SENT
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -149,14 +148,11 @@ def components_of(findings: Iterable[Finding], stored: Sequence[Check]) -> list[
 
 def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer]) -> list[Check]:
     """Judge each service by its worst active alert, else by its operations in the alert window."""
-    alerting: dict[str, AlertAnswer] = {}
-    for alert in sorted(alerts, key=lambda alert: alert.severity == CRITICAL):  # the worst one last
-        if alert.service != BOT and alert.state in SENT and status_of(alert.severity) in BAD:
-            alerting[alert.service] = alert
     judged = {name: judge_stats(stats, limits, name) for name, stats in window.service_stats.items()}
     checks = {name: Check(name, judgement.status, judgement.reason) for name, judgement in judged.items()}
-    for name, alert in alerting.items():
-        checks[name] = Check(name, status_of(alert.severity), alert_text(alert))
+    for name, alert in worst_alerts(alerts).items():
+        if name != BOT:
+            checks[name] = Check(name, status_of(alert.severity), alert_text(alert))
     return list(checks.values())
 
 

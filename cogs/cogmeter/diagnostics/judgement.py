@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
-from cogmeter.alerts.model import BOT, CRITICAL, NO_HISTORY
+from cogmeter.alerts.model import BOT, CRITICAL, INFO, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
 from cogmeter.diagnosis import Check, Status, Verdict, status_of, worst
@@ -62,6 +62,11 @@ class JudgedAlert(Protocol):
     """An alert as far as the verdict depends on it."""
 
     @property
+    def service(self) -> str:
+        """The service, or ``(bot)``."""
+        ...
+
+    @property
     def severity(self) -> str:
         """Info, warning or critical."""
         ...
@@ -70,6 +75,9 @@ class JudgedAlert(Protocol):
     def state(self) -> str:
         """One of ``AlertState``."""
         ...
+
+
+A = TypeVar("A", bound=JudgedAlert)
 
 
 def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], components: Collection[Check]) -> Verdict:
@@ -90,6 +98,16 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     failing = ", ".join(check.name for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
     texts.append(f"{passing} of {len(components)} checks pass" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
+
+
+def worst_alerts(active: Iterable[A]) -> dict[str, A]:
+    """Return each service's worst alert that has fired, is not muted and is not only information."""
+    found: dict[str, A] = {}
+    for alert in active:
+        known = found.get(alert.service)
+        if alert.state in SENT and alert.severity != INFO and (known is None or known.severity != CRITICAL):
+            found[alert.service] = alert
+    return found
 
 
 def alert_count(severities: Collection[str]) -> str:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.model import CRITICAL, INFO
 from cogmeter.diagnosis import Check, ServiceHealth, Status, status_of
-from cogmeter.diagnostics.judgement import judge
+from cogmeter.diagnostics.judgement import judge, worst_alerts
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import alert_text
-from cogmeter_storage.alerting import SENT
 from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ class ServiceHealthChecks:
     async def judge(self, monitor: Monitor) -> dict[str, ServiceHealth]:
         """Return the health of every recorded service, in alphabetical order."""
         window = monitor.alerting.evaluator.window
-        alerts = _worst_alerts(monitor.alerting.engine.active)
+        alerts = worst_alerts(monitor.alerting.engine.active)
         health = await _active(monitor, window, alerts)
         self._seen_us |= _last_seen_us(window)
         stored = await monitor.store.series()
@@ -134,13 +132,3 @@ def _judged(monitor: Monitor, name: str, measured: _WindowFigures, alert: Alert 
         return status_of(alert.severity), alert_text(alert)
     judgement = judge(measured, monitor.alerting.limits, name)
     return judgement.status, judgement.reason
-
-
-def _worst_alerts(active: Sequence[Alert]) -> dict[str, Alert]:
-    """Return each service's worst alert that has fired and is not muted."""
-    worst: dict[str, Alert] = {}
-    for alert in active:
-        known = worst.get(alert.service)
-        if alert.state in SENT and alert.severity != INFO and (known is None or known.severity != CRITICAL):
-            worst[alert.service] = alert
-    return worst

@@ -34,13 +34,10 @@ from cogmeter.recording.waiting import RunningReader
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
 from cogmeter.render.links import alert_link
-from cogmeter.settings import SettingsError, env_name
-from cogmeter.startup import PREFIX, StartupGuard
+from cogmeter.startup import PREFIX, StartupGuard, open_database
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
-from cogmeter_storage import open_store
-from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -57,7 +54,7 @@ if TYPE_CHECKING:
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
-    from cogmeter_storage.base import Store
+    from cogmeter_storage.base import StorageError, Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
 
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
@@ -124,7 +121,7 @@ class Monitor(Answers):
             exit_stack.callback(release, self.recorder, self)
             self.parts.failed.clear()
             _set_level(exit_stack, "cogmeter", LEVELS[self.settings.log_level])
-            self.store = await self._open()
+            self.store = await open_database(self.settings.database_url)
             exit_stack.push_async_callback(self._close_store)
             with self.parts.guard("changed settings", "the configured ones apply"):
                 await self.setting_changes.read()
@@ -227,15 +224,6 @@ class Monitor(Answers):
     async def ready(self) -> None:
         """Check the alert targets now that the bot is connected, and not only at the first alert."""
         await self.alerting.delivery.prepare()
-
-    async def _open(self) -> Store:
-        url = self.settings.database_url
-        try:
-            return await open_store(url, replace_corrupt=True)
-        except StorageError as error:
-            text, name = str(error), env_name("database_url")
-            # The text about a refused URL names it already, without a password.
-            raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
 
     def _stop_waiting(self) -> None:
         """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""

@@ -16,8 +16,8 @@ EFFECT: Final = (
     " texts. Operations stay, without a user. It cannot be undone."
 )
 LIMITS: Final = (
-    "Exports and backups are not changed. Nobody can be removed from the distinct counts of /perf usage: they contain"
-    " no ids."
+    "Exports and backups are not changed. A user cannot be removed from the distinct counts of /perf usage: they"
+    " contain no ids."
 )
 
 

@@ -224,7 +224,7 @@ def clean(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return the text with a capital first letter; ``str.capitalize`` would also write ``UTC`` and names in small."""
+    """Return the text with a capital first letter; ``str.capitalize`` would also change ``UTC`` and names."""
     return text[:1].upper() + text[1:]
 
 

@@ -127,7 +127,7 @@ def alert_text(alert: Alert) -> str:
 
 
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
-    """Return the message of an active alert; "Error rate: no breach now; last breach 7.8%..." without one."""
+    """Return the message of an active alert: as of its breach, or "Error rate: no breach now; last breach 7.8%..."."""
     if not is_calm(message):
         return message_text(message)
     text = message_text(split_counts(message)[0])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from factories import make_alert
 
 from cogmeter.diagnosis import Check, Status
 from cogmeter.diagnostics.judgement import store_health
 from cogmeter.settings import Settings
-from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
+from cogmeter_storage.alerting import AlertChange, Step
 
 
 @pytest.fixture
@@ -51,20 +52,14 @@ def test_every_part_is_listed_with_problems_first(cogmeter, known):
 
 def test_a_service_with_an_alert_is_unhealthy_without_operations_in_the_window(cogmeter, seed, now_us):
     async def fire(store):
-        alert = Alert(
-            uid="0" * 32,
+        alert = make_alert(
+            now_us - 9 * 60_000_000,
             rule="response_time",
             service="slow",
-            operation="",
-            state=AlertState.FIRING,
             severity="critical",
             message="p95 response time of 13s exceeds threshold of 5s",
             threshold=5_000.0,
             current=13_000.0,
-            worst=13_000.0,
-            started_us=now_us - 9 * 60_000_000,
-            seen_us=now_us - 8 * 60_000_000,
-            changed_us=now_us - 9 * 60_000_000,
             fired_us=now_us - 9 * 60_000_000,
         )
         await store.alerting.save([Step(alert, AlertChange.of(alert, "fired", alert.changed_us))])

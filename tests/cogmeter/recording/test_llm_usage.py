@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 import cogmeter
-from cogmeter.recording import llm_usage
 from cogmeter.recording.recorder import Recorder
+from cogmeter.recording.usage_reader import UsageReader
 
 numbers = itertools.count()
 
@@ -30,7 +30,7 @@ def objects(value):
 
 def read(*parts, cut=False):
     """What is stored of a response, or of the parts of a stream."""
-    found = llm_usage.UsageReader()
+    found = UsageReader()
     for part in parts:
         found.feed(part)
     usage = found.result(cut=cut)

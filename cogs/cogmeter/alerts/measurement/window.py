@@ -153,7 +153,7 @@ class Window:
 
     def began_s(self) -> NDArray[np.float64]:
         """Return for each service the start of the newest step with operations, now or earlier; NaN without one."""
-        began = np.pad(self._left_s, (0, len(self.services) - len(self._left_s)), constant_values=np.nan)
+        began = self._left_s.copy()
         for part in self._slices:
             began[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         return began
@@ -205,6 +205,7 @@ class Window:
             self._place(service)
         self._by_series = grown(self._by_series, len(self.service_of))
         self._by_service = grown(self._by_service, len(self.services))
+        self._left_s = np.pad(self._left_s, (0, len(self.services) - len(self._left_s)), constant_values=np.nan)
         missing = len(self.services) - len(self._dense)
         if missing > 0:  # double the rows, because services often come one by one
             self._dense = np.pad(self._dense, ((0, max(missing, len(self._dense), 16)), (0, 0)))
@@ -253,7 +254,6 @@ class Window:
     def _take_out(self, part: _Slice) -> None:
         self._by_series[:, : part.counts.shape[1]] -= part.counts
         self._by_service -= self._services_of(part.counts)
-        self._left_s = np.pad(self._left_s, (0, len(self.services) - len(self._left_s)), constant_values=np.nan)
         self._left_s[self.service_of[np.flatnonzero(part.counts[OPERATIONS])]] = part.start_s
         for keys, times in part.pairs():
             np.subtract.at(self._dense.reshape(-1), self._flat(keys), times)

@@ -40,12 +40,13 @@ def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> 
     named = {concern.alert for concern in concerns}
     others = [alert for alert in alerts if alert.state in SENT and alert.uid not in named]
     others.sort(key=lambda alert: (WORST_FIRST.index(look_of(alert.severity, alert.state)), alert.started_us))
-    icons = [look_of(alert.severity, alert.state).icon for alert in others[:OTHERS]]
-    lines = [
-        f"{icon} {place(alert) or subject(alert)}: {plain(alert_text(alert), 300)}."
-        for icon, alert in zip(icons, others, strict=False)
-    ]
+    lines = [_alert_line(alert) for alert in others[:OTHERS]]
     return [*lines, f"and {len(others) - OTHERS} more active alerts"] if len(others) > OTHERS else lines
+
+
+def _alert_line(alert: Alert) -> str:
+    icon, about = look_of(alert.severity, alert.state).icon, place(alert) or subject(alert)
+    return f"{icon} {about}: {plain(alert_text(alert), 300)}."
 
 
 def command_of(concern: Concern, group: str) -> str:

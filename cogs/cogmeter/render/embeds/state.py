@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter.render.charts.chart import Picture
 
 LISTED: Final = 10  # problems
-LETTERS: Final = 2_500  # of the list
+_LINES: Final = 2_500  # characters of the list of problems
 ICONS: Final = {Status.UNHEALTHY: "\N{OCTAGONAL SIGN}", Status.DEGRADED: "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"}
 
 
@@ -35,7 +35,7 @@ def state_embed(state: BotState, picture: Picture | None = None) -> discord.Embe
         for area, item in problems[:LISTED]
     ]
     if problems:
-        lines.append(several(listed, LETTERS, more=len(problems) - len(listed)))
+        lines.append(several(listed, _LINES, more=len(problems) - len(listed)))
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:

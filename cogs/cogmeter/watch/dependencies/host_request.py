@@ -23,8 +23,8 @@ from cogmeter_storage.model import FAILURES, Outcome
 if TYPE_CHECKING:
     from contextvars import Token
 
-    from cogmeter.recording.llm_usage import LlmUsage
     from cogmeter.recording.recorder import Recorder
+    from cogmeter.recording.usage_reader import LlmUsage
     from cogmeter.watch.dependencies.llm_answers import LlmAnswer
     from cogmeter.watch.hook import Hook
 

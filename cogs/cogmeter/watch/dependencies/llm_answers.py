@@ -11,10 +11,10 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.recording.llm_usage import UsageReader
+from cogmeter.recording.usage_reader import UsageReader
 
 if TYPE_CHECKING:
-    from cogmeter.recording.llm_usage import LlmUsage
+    from cogmeter.recording.usage_reader import LlmUsage
 
 MOST_BYTES: Final = 1_000_000  # of a JSON body, or of one event
 HOSTS: Final = frozenset(

@@ -11,7 +11,7 @@ from cogmeter.query.comparison import compare
 from cogmeter.query.comparison_periods import UnknownPeriodError, offered_markers, reference
 from cogmeter.render import comparison_text, formatting
 from cogmeter.schemas.times import iso
-from cogmeter.web.api.problems import Problem
+from cogmeter.web.api.routes.comparison import period_problem
 from cogmeter.web.pages.chart_context import chart_context
 from cogmeter.web.pages.frame import API, HOME, Page, PageParams, PageView, displayed, or_none, page_response, query
 
@@ -54,14 +54,14 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
-        Problem: 404; a text is neither a period nor the name of a marker.
+        Problem: 404 or 409, see ``period_problem``.
     """
     params, monitor = view.params, view.monitor
     view = replace(view, own={"operation": params.operation, "before": params.before, "after": params.after})
     try:
         found = await compare(monitor.query, params.service, params.operation, before=params.before, after=params.after)
     except UnknownPeriodError as error:
-        raise Problem.of(404, str(error), parameter=error.parameter) from None
+        raise period_problem(error) from None
     markers = await offered_markers(monitor.query)
     return await page_response(
         view,

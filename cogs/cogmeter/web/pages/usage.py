@@ -9,6 +9,7 @@ from cogmeter.render.erasure_text import EFFECT, LIMITS
 from cogmeter.render.formatting import WEEKDAYS
 from cogmeter.watch.interactions.erasure import NOT_A_USER_ID, USER_ID
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -35,6 +36,7 @@ async def show_usage(view: PageView[UsagePageParams]) -> web.Response:
             (day, [(count, -(-count * LEVELS // most)) for count in row])
             for day, row in zip(WEEKDAYS, found.heat, strict=True)
         ],
+        partial_week=view.span.until_us - view.span.since_us < 7 * DAY_US,
         contexts=CONTEXT_TITLES,
         effect=EFFECT,
         limits=LIMITS,

@@ -50,6 +50,7 @@ async def test_what_is_no_period_or_unknown_is_a_problem(served, path):
     async with served() as web:
         await deploy(web.monitor.store, now_us())
         assert (await web.get(f"{path}?before=yesterdayish")).status == 404
+        assert (await web.get(f"{path}?before=2025-08-17&after=2025-08-16")).status == 409
         assert (await web.get(f"{path}?service=nobody")).status == 404
 
 

@@ -58,10 +58,15 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
         return await comparison(
             monitor.query, params.service, params.operation, before=params.before, after=params.after
         )
-    except PeriodOrderError as error:
-        raise Problem(409, "Periods overlap", str(error), parameter=error.parameter) from None
     except UnknownPeriodError as error:
-        raise Problem.of(404, str(error), parameter=error.parameter) from None
+        raise period_problem(error) from None
+
+
+def period_problem(error: UnknownPeriodError) -> Problem:
+    """Return the answer to periods that cannot be compared, of the route and of the page."""
+    if isinstance(error, PeriodOrderError):
+        return Problem(409, "Periods overlap", str(error), parameter=error.parameter)
+    return Problem.of(404, str(error), parameter=error.parameter)
 
 
 ROUTES: Final = (
