@@ -16,14 +16,21 @@ from cogmeter.recording.people_hashes import person_hash
 from cogmeter.settings.prices import parse_prices
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage import StorageError, open_store
+from cogmeter_storage.clock import Clock
 from cogmeter_storage.costs import CostSums
 from cogmeter_storage.model import DAY_US, HOUR_US
 
-NOW_US = time.time_ns() // 1000
+NOW_US = 1_795_000_000_000_000  # 2026-11-18 11:06 UTC
 TODAY = NOW_US // DAY_US
 HASH_KEY = b"0" * 16
 # Dollars per million tokens, as the API documents of OpenAI stated them for these models; "mine" is of no list.
 STATED = "gpt-4o=2.50/10/1.25, gpt-4o-mini=0.15/0.60/0.075, mine=1/3"
+
+
+@pytest.fixture(autouse=True)
+def _fixed_time(monkeypatch):
+    """The hour in which an operation is counted must not depend on when the test runs."""
+    monkeypatch.setattr(Clock, "now_ns", lambda _clock: NOW_US * 1000)
 
 
 @pytest.fixture
