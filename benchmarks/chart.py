@@ -207,7 +207,9 @@ def state() -> StateChart:
         )
         for name, count in counts.items()
     )
-    return StateChart(BotState(0, Verdict(Status.DEGRADED, "1 active alert (warning); 8 of 9 checks pass"), areas))
+    return StateChart(
+        BotState(0, Verdict(Status.DEGRADED, "1 active alert (warning); 8 of 9 components healthy"), areas)
+    )
 
 
 def plain_state(chart: StateChart) -> bytes:

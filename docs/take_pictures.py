@@ -53,7 +53,8 @@ DASHBOARD_DRAWN: Final = (
     "document.readyState === 'complete'"
     " && [...document.querySelectorAll('figure[data-chart]')].every(chart => chart.dataset.state === 'drawn')"
     " && document.querySelector('[data-key=alerts]').innerText.includes('exceeds threshold')"
-    r" && /(\d+) of \1 checks pass/.test(document.body.innerText)"  # not while a busy machine delays the event loop
+    # Not while a busy machine delays the event loop.
+    r" && /(\d+) of \1 components healthy/.test(document.body.innerText)"
 )
 
 TERMINAL_SIZE: Final = (120, 32)  # columns and rows

@@ -102,6 +102,19 @@ def test_every_surface_has_the_same_verdict(shown):
     assert expected in {None, found["overview"]}
 
 
+def test_the_status_of_health_never_contradicts_the_verdict(shown):
+    served = shown["health"][0]
+    statuses = {check["status"] for check in served["checks"].values()}
+    assert statuses == {"healthy"}  # nothing that a restart of the bot would mend
+    assert served["status"] == ("healthy" if served["verdict"]["status"] == "healthy" else "degraded")
+
+
+def test_each_set_of_checks_has_a_name_of_its_own(shown):
+    assert re.search(r"; \d+ of \d+ components healthy$", shown["health"][0]["verdict"]["text"])
+    for doctor in ("database", "url"):
+        assert re.search(r"; \d+ of \d+ external checks (pass|fail)$", shown[doctor]["lines"][0])
+
+
 def test_the_verdict_follows_from_the_same_facts_everywhere(shown):
     text = shown["health"][0]["verdict"]["text"]
     assert text in shown["summary"]["description"]

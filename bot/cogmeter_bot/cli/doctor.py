@@ -46,7 +46,9 @@ def _page(diagnosis: Diagnosis) -> OutputPage:
     blocks: list[Block] = [result, *map(_line, diagnosis.findings)]
     if diagnosis.past:
         blocks.append(Listing("Earlier", [f"- {one_line(line)}" for line in diagnosis.past]))
-    blocks.append("These checks look at the bot from outside. The monitor checks its parts in `/perf doctor`.")
+    blocks.append(
+        "External checks look at the bot from outside. `/perf doctor` lists the checks of the monitor itself."
+    )
     return OutputPage(f"Doctor ({one_line(diagnosis.source)})", blocks)
 
 

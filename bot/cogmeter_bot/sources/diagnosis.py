@@ -105,9 +105,9 @@ class Diagnosis(Schema):
 
     @property
     def result(self) -> str:
-        """The result in words: ``healthy; 8 of 8 checks pass``, ``unhealthy; 2 of 8 checks fail``."""
+        """The result in words: ``healthy; 8 of 8 external checks pass``."""
         count, failed = len(self.findings), len(self.failed)
-        checks = f"{failed} of {count} checks fail" if failed else f"{count} of {count} checks pass"
+        checks = f"{failed or count} of {count} external checks {'fail' if failed else 'pass'}"
         return f"{self.status}; {checks}"
 
 

@@ -6,7 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.diagnosis import Check, Status
+from cogmeter.alerts.rules.process import STALL
+from cogmeter.diagnosis import BAD, Check, Status, status_of, worst
 from cogmeter.diagnostics.damage import damage_text
 from cogmeter.monitor.clock_watch import clock_text
 from cogmeter.recording.background import detached
@@ -15,6 +16,7 @@ from cogmeter.recording.operation import now_ns
 from cogmeter.render import formatting
 from cogmeter.watch.background.overdue import overdue
 from cogmeter.watch.gateway import connection_problems
+from cogmeter_storage.alerting import SENT
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 
@@ -56,15 +58,24 @@ def all_lost(monitor: Monitor) -> bool:
 
 
 def loop(monitor: Monitor) -> Check:
-    """Check the event loop's lag in the newest sample. That this function runs shows that the loop does."""
-    age_s = _since_s(monitor.sampled_ns)
-    lag_ms = monitor.gauges.get("loop.lag_p99_ms")
-    if lag_ms is None:
-        return Check("loop", Status.HEALTHY, "running; lag not measured yet")
-    reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
-    if lag_ms >= LATE_S * 1000:
-        return Check("loop", Status.UNHEALTHY, f"{reason}; /perf doctor names what blocks it", age_s)
-    return Check("loop", Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY, reason, age_s)
+    """Check the event loop by its lag in the newest sample and by the alert about blocks of it.
+
+    The state of the bot and ``/perf doctor`` use this judgement. That this function runs shows that the loop does: an
+    alert alone is degraded at most, as a restart does not help.
+    """
+    lag_ms, age_s = monitor.gauges.get("loop.lag_p99_ms"), None
+    status, reason = Status.HEALTHY, "running; lag not measured yet"
+    if lag_ms is not None:
+        age_s = _since_s(monitor.sampled_ns)
+        reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
+        late = Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY
+        status = Status.UNHEALTHY if lag_ms >= LATE_S * 1000 else late
+    alerts = monitor.alerting.engine.active
+    if any(alert.rule == STALL.name and alert.state in SENT and status_of(alert.severity) in BAD for alert in alerts):
+        status, reason = worst((status, Status.DEGRADED)), f"{reason}; an alert about blocks is active"
+    if status in BAD:
+        reason += "; /perf doctor names what blocks it"
+    return Check("loop", status, reason, age_s)
 
 
 def flusher(monitor: Monitor) -> Check:

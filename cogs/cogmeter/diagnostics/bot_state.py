@@ -129,7 +129,8 @@ def _limits(facts: StateFacts) -> Iterable[StateItem]:
         text = f"{formatting.percent(gauges[_INVALID])} of Discord's limit in 10 min"
         yield _by_rule("invalid requests", INVALID_REQUESTS.name, text, facts.alerts)
     if _LAG in gauges or facts.stalls:
-        yield _by_rule("event loop", STALL.name, _loop_text(facts), facts.alerts)
+        known = next((check.status for check in facts.components if check.name == "loop"), Status.HEALTHY)
+        yield _by_rule("event loop", STALL.name, _loop_text(facts), facts.alerts, known)
 
 
 def _budget_text(responses: ServiceHealth) -> str:
@@ -149,9 +150,9 @@ def _loop_text(facts: StateFacts) -> str:
     return text if lag_ms is None else f"p99 lag {formatting.duration(lag_ms * 1000)}; {text}"
 
 
-def _by_rule(name: str, rule: str, text: str, alerts: Sequence[Alert]) -> StateItem:
+def _by_rule(name: str, rule: str, text: str, alerts: Sequence[Alert], known: Status = Status.HEALTHY) -> StateItem:
     """Return a part of the bot that one rule is about."""
-    return _with_alerts(name, text, [alert for alert in alerts if alert.rule == rule])
+    return _with_alerts(name, text, [alert for alert in alerts if alert.rule == rule], known)
 
 
 def _with_alerts(name: str, text: str, alerts: Sequence[Alert], known: Status = Status.HEALTHY) -> StateItem:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.rules.process import MEMORY_GROWTH
 from cogmeter.alerts.thresholds.calibration import CALIBRATED_RULES, guide_threshold
 from cogmeter.alerts.thresholds.keys import key_of
-from cogmeter.diagnosis import Finding
+from cogmeter.diagnosis import BAD, Finding
+from cogmeter.diagnostics.bot_checks import loop
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.render import formatting
@@ -17,6 +19,7 @@ from cogmeter.render.charts.worker_process import ADVICE
 from cogmeter.render.rule_text import measured
 from cogmeter.settings import buffer_setting
 from cogmeter.startup import PREFIX
+from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 
@@ -45,10 +48,22 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *_calibration(monitor),
         *await _delivery(monitor),
         *_overhead(monitor),
-        *monitor.watcher.findings(),
+        *_watching(monitor),
         *(finding for report in monitor.reporters for finding in report()),
     ]
     return sorted(findings, key=lambda finding: finding.well)
+
+
+def _watching(monitor: Monitor) -> Iterator[Finding]:
+    """Yield the findings of the watched surfaces; stalls fail while the check of the event loop does."""
+    for finding in monitor.watcher.findings():
+        if finding.name == StallWatch.name and finding.well:
+            check = loop(monitor)
+            well = check.status not in BAD
+            text = finding.text if well else f"{finding.text}; the event loop is {check.status} now"
+            yield replace(finding, well=well, text=text)
+        else:
+            yield finding
 
 
 def _recording(monitor: Monitor) -> Iterator[Finding]:

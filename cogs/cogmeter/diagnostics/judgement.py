@@ -96,7 +96,8 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     ]
     passing = sum(check.status is Status.HEALTHY for check in components)
     failing = ", ".join(check.name for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
-    texts.append(f"{passing} of {len(components)} checks pass" + (f" (not: {failing})" if failing else ""))
+    total = formatting.counted(len(components), "component")
+    texts.append(f"{passing} of {total} healthy" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
 
 

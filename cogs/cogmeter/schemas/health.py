@@ -72,13 +72,14 @@ class VerdictAnswer(Schema):
     """The state of the bot now, which every surface shows."""
 
     status: Status = Field(description="The worst of the active alerts, the services and the components")
-    text: str = Field(examples=["2 active alerts (1 critical); 1 service unhealthy; 9 of 9 checks pass"])
+    text: str = Field(examples=["2 active alerts (1 critical); 1 service unhealthy; 9 of 9 components healthy"])
 
 
 class _Report(Schema):
     status: Status = Field(
-        description="/health: the worst of the checks. The others: the verdict, or that of their checks while the bot "
-        "starts. Healthy and degraded return 200"
+        description="/health: whether the bot can serve, which is the worst of the checks, and degraded while only the "
+        "verdict is not healthy. The others: the verdict, or the worst of their checks while the bot starts. Healthy "
+        "and degraded return 200"
     )
     verdict: VerdictAnswer | None = Field(None, description="The same on every route; null from an earlier version")
     version: str = Field(description="Version of cogmeter")

@@ -58,7 +58,7 @@ async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_ac
         message = home.channel.last_message
         folded = message.embeds[0].description
         assert re.search(r"^✗ \*\*jobs\*\*: alerts failed 1 times", folded, re.MULTILINE)
-        assert re.search(r"^✓ \d+ checks pass$", folded, re.MULTILINE)
+        assert re.search(r"^✓ \d+ monitor checks pass$", folded, re.MULTILINE)
         number = len(home.channel.history())
         refused = await home.stranger.click(message, label="Show all checks")
         assert refused.ephemeral

@@ -18,8 +18,11 @@ from cogmeter.diagnostics.doctor import examine
 from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
+from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import Recorder
+from cogmeter.recording.service_names import STALLS
 from cogmeter.settings import Settings
+from cogmeter.watch.event_loop.watchdog import BlockedLoop
 from cogmeter.watch.gateway import sockets_of
 from cogmeter.web.api.routes.live import Live
 from cogmeter.web.metrics.scrape import Scraper
@@ -156,6 +159,32 @@ async def test_a_late_loop_is_judged_by_its_99th_percentile(monitored, lag_ms, s
     async with monitored(connected=False) as monitor:
         monitor.gauges = {} if lag_ms is None else {"loop.lag_p99_ms": float(lag_ms)}
         assert (await checks(monitor))["loop"].status is status
+
+
+async def test_doctor_state_and_verdict_agree_on_a_blocked_loop_before_during_and_after_its_alert(monitored):
+    async with monitored(connected=False, watch_stalls=True, stall_threshold=60_000) as monitor:
+        watch = next(surface for surface in monitor.watcher.surfaces if surface.name == "stalls")
+
+        async def seen():
+            monitor.gauges["loop.lag_p99_ms"] = 1.0
+            (finding,) = [one for one in await examine(monitor) if one.name == "stalls"]
+            state = await Health(monitor).state()
+            items = {item.name: item.status for area in state.areas for item in area.items}
+            failing = "loop" in state.verdict.text.partition("(not: ")[2]
+            return finding, items["loop"], items["event loop"], failing
+
+        end_ns = now_ns()
+        watch._recent.append(BlockedLoop(end_ns - 3 * SECOND_NS, end_ns, "host.py:7 search", (), None, ""))
+        finding, *judged = await seen()
+        assert (finding.well, finding.listed, judged) == (True, True, [Status.HEALTHY, Status.HEALTHY, False])
+        assert finding.text == "1 in the last hour, the longest 3,000 ms at host.py:7 search"
+        monitor.recorder.record(STALLS, "host.py:7 search", duration_ms=3_000)
+        await until(monitor.alerting.evaluator.window.longest_stall)
+        await monitor.alerting.check()
+        finding, *judged = await seen()
+        assert (finding.well, judged) == (False, [Status.DEGRADED, Status.DEGRADED, True])
+        assert finding.advice
+        assert (await checks(monitor))["loop"].status.serves  # no orchestrator restarts the bot for an alert
 
 
 async def test_a_store_that_takes_nothing_degrades_and_then_is_unhealthy_and_its_path_is_not_shown(

@@ -118,26 +118,26 @@ FINE = [Check("gateway", Status.HEALTHY, "")]
 @pytest.mark.parametrize(
     ("alerts", "services", "components", "status", "text"),
     [
-        ([], [], FINE, Status.HEALTHY, "no active alerts; 1 of 1 checks pass"),
-        (["info"], [], FINE, Status.HEALTHY, "1 active alert (info); 1 of 1 checks pass"),
-        (["warning", "info"], [], FINE, Status.DEGRADED, "2 active alerts (1 warning); 1 of 1 checks pass"),
-        (["critical"], [], FINE, Status.UNHEALTHY, "1 active alert (critical); 1 of 1 checks pass"),
-        ([], [Status.UNKNOWN], FINE, Status.HEALTHY, "no active alerts; 1 of 1 checks pass"),
+        ([], [], FINE, Status.HEALTHY, "no active alerts; 1 of 1 component healthy"),
+        (["info"], [], FINE, Status.HEALTHY, "1 active alert (info); 1 of 1 component healthy"),
+        (["warning", "info"], [], FINE, Status.DEGRADED, "2 active alerts (1 warning); 1 of 1 component healthy"),
+        (["critical"], [], FINE, Status.UNHEALTHY, "1 active alert (critical); 1 of 1 component healthy"),
+        ([], [Status.UNKNOWN], FINE, Status.HEALTHY, "no active alerts; 1 of 1 component healthy"),
         (
             ["warning"],
             [Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY],
             FINE,
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 service unhealthy; 1 service degraded; 1 of 1 checks pass",
+            "1 active alert (warning); 1 service unhealthy; 1 service degraded; 1 of 1 component healthy",
         ),
         (
             ["warning"],
             [],
             [*FINE, Check("loop", Status.UNHEALTHY, "")],
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 of 2 checks pass (not: loop)",
+            "1 active alert (warning); 1 of 2 components healthy (not: loop)",
         ),
-        ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 checks pass"),
+        ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 component healthy"),
     ],
 )
 def test_the_verdict_is_the_worst_of_alerts_services_and_components(alerts, services, components, status, text):

@@ -176,7 +176,7 @@ def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool =
     """
     failed, total = sum(not finding.well for finding in findings), len(findings)
     state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
-    lines = [f"**{failed} of {total} checks fail**" if failed else f"**{total} of {total} checks pass**"]
+    lines = [f"**{failed or total} of {total} monitor checks {'fail' if failed else 'pass'}**"]
     lines += [f"Bot: {state_of(verdict.status).word}; {plain(verdict.alerts, 100)} (`/perf summary`)", ""]
     for finding in findings:
         if finding.well and not (every or finding.listed):
@@ -186,7 +186,7 @@ def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool =
             lines.append(below(plain(finding.advice, 200)))
     if failed and not every:
         passed = total - failed
-        lines.append(f"✓ {formatting.counted(passed, 'check')} {'passes' if passed == 1 else 'pass'}")
+        lines.append(f"✓ {formatting.counted(passed, 'monitor check')} {'passes' if passed == 1 else 'pass'}")
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 

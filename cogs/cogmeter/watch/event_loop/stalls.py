@@ -69,7 +69,10 @@ class StallWatch(Surface):
         return self.lag.take()
 
     def findings(self) -> list[Finding]:
-        """Return the number of stalls in the last hour, and the cause of the longest."""
+        """Return the number of stalls in the last hour, and the cause of the longest.
+
+        Stalls are past: ``diagnostics`` judges whether the event loop is well now.
+        """
         if not self.watchdog.alive:
             advice = "Load cogmeter again; if it ends again, report it with the log"
             return [Finding(self.name, well=False, text="The watchdog's thread has ended", advice=advice)]
@@ -81,7 +84,7 @@ class StallWatch(Surface):
         took_ms = (worst.end_ns - worst.start_ns) / 1e6
         during = f" during {worst.during}" if worst.during else ""
         text = f"{len(recent)} in the last hour, the longest {took_ms:,.0f} ms at {worst.place}{during}"
-        return [Finding(self.name, well=False, text=text, advice=_ADVICE.get(worst.place, _BLOCKED))]
+        return [Finding(self.name, well=True, text=text, advice=_ADVICE.get(worst.place, _BLOCKED), listed=True)]
 
     def _stalled(self, stall: BlockedLoop) -> None:
         self._recent.append(dataclasses.replace(stall, scope=None, stack=()))  # a scope would keep its whole trace

@@ -49,11 +49,16 @@ class StallsParams(RangeParams):
 
 
 async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
-    """Return bot health: gateway, event loop, flusher, database, jobs."""
+    """Return bot health: gateway, event loop, flusher, database, jobs.
+
+    A verdict that is not healthy makes it degraded at most: an orchestrator does not restart a bot for its alerts.
+    """
     health = shared.health
-    checks = await health.vital()
+    checks, verdict = await health.vital(), await health.verdict()
     status = worst(check.status for check in checks)
-    return _reply(HealthAnswer.of(status, checks, await health.verdict(), health.up_s), status)
+    if status is Status.HEALTHY and verdict.status is not Status.HEALTHY:
+        status = Status.DEGRADED
+    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s), status)
 
 
 async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
