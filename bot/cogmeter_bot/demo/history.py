@@ -20,18 +20,19 @@ from cogmeter_bot.demo.profiles import (
     Profile,
     activity,
 )
+from cogmeter_bot.demo.traces import DURATION, END, enclose, make_traces
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
 
     from cogmeter_storage.base import Store
-    from cogmeter_storage.model import Row
+    from cogmeter_storage.model import Row, TraceRecord
 
 VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
 
@@ -48,6 +49,7 @@ class GeneratedHistory:
     names: list[tuple[str, str]]
     errors: list[str | None]
     metadata: list[str | None]
+    traces: list[TraceRecord]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -67,34 +69,39 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     rng = np.random.default_rng(seed)
     failures = list(dict.fromkeys(failure for profile in PROFILES for failure in profile.failures))
     generator = _Generator(rng, until_us, np.arange(int(until_us - days * DAY_US), until_us, MINUTE_US), failures)
-    tables: dict[Profile, NDArray[np.int64]] = {}
-    for number, profile in enumerate(PROFILES):
-        tables[profile] = generator.operations(number, profile, _begun_us(profile, tables))
+    numbers = {profile: number for number, profile in enumerate(PROFILES)}
+    first_responses = {(COMMANDS, name): profile for name, profile in FIRST_RESPONSES.items()}
+    tables = {
+        profile: generator.operations(number, profile)
+        for profile, number in numbers.items()
+        if profile not in FIRST_RESPONSES.values()
+    }
+    moved = enclose(tables, first_us=int(until_us - days * DAY_US), until_us=until_us)
+    errors = [None, *(text for _, text in failures)]
+    traces = make_traces(tables, moved, errors, until_us=until_us)
+    for command, runs in list(tables.items()):
+        profile = first_responses.get((command.service, command.operation))
+        if profile is not None:
+            tables[profile] = generator.operations(numbers[profile], profile, runs[:, END] - runs[:, DURATION])
     table = np.concatenate(list(tables.values()))
     metadata = [text for profile in PROFILES for text in _metadata(rng, profile)]
     return GeneratedHistory(
-        table=table[np.argsort(table[:, 1], kind="stable")],
+        table=table[np.argsort(table[:, END], kind="stable")],
         names=[(profile.service, profile.operation) for profile in PROFILES],
-        errors=[None, *(text for _, text in failures)],
+        errors=errors,
         metadata=[None, *metadata],
+        traces=traces,
     )
 
 
-def _begun_us(profile: Profile, tables: Mapping[Profile, NDArray[np.int64]]) -> NDArray[np.int64] | None:
-    """Return when the commands began whose first responses a profile has; None for every other profile."""
-    if FIRST_RESPONSES.get(profile.operation) is not profile:
-        return None
-    (runs,) = [table for one, table in tables.items() if (one.service, one.operation) == (COMMANDS, profile.operation)]
-    return runs[:, 1] - runs[:, 2]
-
-
 async def store_history(store: Store, history: GeneratedHistory, *, until_us: int) -> None:
-    """Write a history to an empty store, and fold it into hours and days."""
+    """Write a history to an empty store with its traces, and fold it into hours and days."""
     ids = await store.series_ids(history.names)
     await store.append(history.chunks(ids), now_us=until_us)
     for batch in _usage(history, ids):
         await store.usage.add(batch)
     await store.fold(now_us=until_us)
+    await store.add_traces(history.traces)
 
 
 def _usage(history: GeneratedHistory, ids: Sequence[int]) -> Iterator[UsageBatch]:

@@ -27,7 +27,7 @@ from cogmeter_bot.demo.environment import demo_environment, post_alerts_to
 from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.gauges import simulate_heartbeats, store_gauges
 from cogmeter_bot.demo.history import make_history, store_history
-from cogmeter_bot.demo.past import past_alerts, store_alerts, store_traces
+from cogmeter_bot.demo.past import past_alerts, store_alerts
 from cogmeter_bot.demo.profiles import LIVE_GUILDS
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
@@ -202,7 +202,6 @@ async def _store_past(options: DemoOptions, url: str) -> None:
         await store_alerts(store, alerts, until_us=until_us, days=options.history_days)
         await store.errors.add(past_errors(history, until_us, options.history_days, options.seed))
         await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
-        await store_traces(store, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:
         await store.close()
 

@@ -8,6 +8,8 @@ import pytest
 from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.query.comparison import compare
 from cogmeter.query.query import Query
+from cogmeter.query.records import Period
+from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import COMMANDS
 from cogmeter.settings import Settings
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
@@ -27,6 +29,14 @@ SETTINGS = Settings(
 @pytest.fixture(scope="module")
 def week():
     return make_history(UNTIL_US, 7, seed=1)
+
+
+@pytest.fixture
+async def stored_week(week, tmp_path):
+    store = await open_store(f"sqlite:///{tmp_path / 'demo.db'}")
+    await store_history(store, week, until_us=UNTIL_US)
+    yield store
+    await store.close()
 
 
 def test_the_same_seed_makes_the_same_history(week):
@@ -81,6 +91,34 @@ def test_each_past_incident_shows_in_the_operations_of_its_service(week):
         usual = ours & ~inside
         failed = outcome != Outcome.OK
         assert failed[inside].mean() > 10 * failed[usual].mean() or took[inside].mean() > 3 * took[usual].mean()
+
+
+@pytest.mark.parametrize("period", [Period.HOUR, Period.DAY, Period.WEEK])
+@pytest.mark.parametrize("service", [COMMANDS, "core-intelligence", "multimodal-processing", "web-crawling"])
+async def test_the_slowest_operations_have_traces_that_slow_shows(stored_week, period, service):
+    query = Query(stored_week, clock=lambda: UNTIL_US)
+    slowest = (await query.stats(service, None, period)).slowest
+    run = (await slow_runs(query, period, service)).runs[0]
+    traces = await stored_week.traces(None, None, 0, limit=10_000)
+
+    def facts(trace):
+        parts = [(one.service, one.operation, trace.at_us + one.start_us, one.duration_us) for one in trace.spans]
+        return {(trace.service, trace.operation, trace.at_us, trace.duration_us), *parts}
+
+    known = set.union(*map(facts, traces))
+    expected = [(one.service, one.operation, one.start_us, one.duration_us) for one in slowest]
+    assert len(expected) == 5
+    assert set(expected) <= known
+    assert run.traced
+    assert expected[0] in facts(run.trace)
+
+
+def test_a_stall_of_a_trace_is_a_recorded_stall(week):
+    number = week.names.index(("discord.stalls", "services/images.py:41 thumbnail"))
+    stalls = {(end, took) for series, end, took, *_ in week.table.tolist() if series == number}
+    spans = [(trace.at_us, one) for trace in week.traces for one in trace.spans if one.service == "discord.stalls"]
+    assert len(spans) > 20
+    assert {(at_us + one.start_us + one.duration_us, one.duration_us) for at_us, one in spans} <= stalls
 
 
 async def replayed(history, path, settings=SETTINGS):
