@@ -9,8 +9,9 @@ import numpy as np
 from cogmeter.recording.error_batches import fingerprint
 from cogmeter_bot.demo.past import DEPLOYS
 from cogmeter_bot.demo.profiles import GUILDS, PROFILES
+from cogmeter_bot.demo.traces import DURATION, END
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
-from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ _PLACES: Final = {
     "discord.commands": ("cogs/chat.py", 40),
     "discord.tasks": ("cogs/chores.py", 22),
 }
-_ASKED: Final = ("discord.commands", "ask")
+ASKED: Final = ("discord.commands", "ask")  # the command that logs errors
 _CALL: Final = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
 _ANSWER: Final = Frame("cogs/chat.py", "Chat.ask", 61, own=True)
 _ASK: Final = Frame("services/answers.py", "Answers.ask", 71, own=True)
@@ -52,7 +53,10 @@ _LOST: Final = (ErrorLink("KeyError", "'title'", (Frame("cogs/feeds.py", "Feeds.
 
 
 def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int) -> list[ErrorBatch]:
-    """Return the errors of the failed operations of a history, some logged errors, and some of lost tasks."""
+    """Return the errors of the failed operations of a history, some logged errors, and some of lost tasks.
+
+    Those that ended no operation happened during one: a run of the command whose error they are.
+    """
     rng = np.random.default_rng(seed + 4)
     series, end, _, outcome, error, _ = history.table.T
     batches: list[ErrorBatch] = []
@@ -64,12 +68,14 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
                 for version, some in _by_version(times, until_us):
                     batches.append(_failed(profile, text, some, rng, version))
     for kind, chain, names, per_day in (
-        (ErrorKind.LOGGED, _LOGGED, _ASKED, LOGGED_PER_DAY),
+        (ErrorKind.LOGGED, _LOGGED, ASKED, LOGGED_PER_DAY),
         (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
     ):
-        length_us = days * DAY_US
-        times = np.sort(until_us - rng.uniform(HOUR_US, max(length_us, 2 * HOUR_US), 1 + rng.poisson(per_day * days)))
-        for version, some in _by_version(times.astype(int), until_us):
+        runs = history.table[(series == history.names.index(names)) & (outcome == Outcome.OK)]
+        number = min(1 + rng.poisson(per_day * days), len(runs))
+        chosen = runs[np.sort(rng.choice(len(runs), number, replace=False))]
+        times = chosen[:, END] - chosen[:, DURATION] // 10  # shortly before the end of the run
+        for version, some in _by_version(np.sort(times), until_us):
             batches.append(_batch(kind, chain, names, some, rng, version))
     return batches
 
@@ -90,7 +96,7 @@ def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> Error
 
 def live_logged_error(at_us: int, rng: Generator) -> ErrorBatch:
     """Return one error that the bot caught and logged."""
-    return _batch(ErrorKind.LOGGED, _LOGGED, _ASKED, [at_us], rng)
+    return _batch(ErrorKind.LOGGED, _LOGGED, ASKED, [at_us], rng)
 
 
 def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, version: str = VERSION) -> ErrorBatch:

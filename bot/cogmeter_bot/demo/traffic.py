@@ -13,7 +13,7 @@ import numpy as np
 import cogmeter
 from cogmeter.recording.error_batches import merge
 from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
-from cogmeter_bot.demo.errors import live_error, live_logged_error
+from cogmeter_bot.demo.errors import ASKED, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.profiles import FIRST_RESPONSES, PROFILES, Profile, activity
 from cogmeter_storage.base import StorageError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.errors import ErrorBatch, ErrorKind
 
 STEP_S: Final = 0.5
-LOGGED_EVERY_S: Final = 25.0  # on average
+LOGGED_SHARE: Final = 0.08  # of the runs of ASKED; the alert about logged errors begins at 0.1 of a service
 USERS: Final = 25  # who use the bot while the demo runs; some much more often than others
 
 
@@ -75,8 +75,6 @@ class Traffic:
                 self._record_one(profile, incident, now_us)
                 if profile.service == COMMANDS and profile.operation in FIRST_RESPONSES:
                     self._record_one(FIRST_RESPONSES[profile.operation], incident, now_us)
-        if self._rng.random() < length_s / LOGGED_EVERY_S:
-            merge(self._errors, live_logged_error(now_us, self._rng))
 
     def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> None:
         active = incident if incident is not None and incident.affects(profile) else None
@@ -95,6 +93,9 @@ class Traffic:
                 merge(self._errors, error)
         if profile.metadata is not None:
             details["metadata"] = profile.metadata(self._rng, duration_ms)
+        if (profile.service, profile.operation) == ASKED and self._rng.random() < LOGGED_SHARE:
+            merge(self._errors, live_logged_error(now_us, self._rng))
+            details["metadata"] = {"logged_errors": 1}
         self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
         if self._count_user is not None and profile.service in BY_OPERATION:
             self._count_user(profile.service, profile.operation, int(USERS * self._rng.random() ** 3))

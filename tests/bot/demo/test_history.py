@@ -12,12 +12,14 @@ from cogmeter.query.records import Period
 from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import COMMANDS
 from cogmeter.settings import Settings
+from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST, SLOW_RELEASE
 from cogmeter_bot.demo.past import past_alerts, store_alerts
 from cogmeter_bot.demo.profiles import PROFILES
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
+from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
 UNTIL_US = 1_795_000_000_000_000
@@ -119,6 +121,15 @@ def test_a_stall_of_a_trace_is_a_recorded_stall(week):
     spans = [(trace.at_us, one) for trace in week.traces for one in trace.spans if one.service == "discord.stalls"]
     assert len(spans) > 20
     assert {(at_us + one.start_us + one.duration_us, one.duration_us) for at_us, one in spans} <= stalls
+
+
+def test_each_error_that_ended_no_operation_happened_during_a_run_of_its_command(week):
+    runs = {name: week.table[week.table[:, 0] == number] for number, name in enumerate(week.names)}
+    batches = [one for one in past_errors(week, UNTIL_US, 7, 1) if one.kind is not ErrorKind.FAILED]
+    assert {one.kind for one in batches} == {ErrorKind.LOGGED, ErrorKind.UNHANDLED}
+    for example in (example for batch in batches for example in batch.examples):
+        _, end, took, *_ = runs[example.service, example.operation].T
+        assert ((end - took <= example.at_us) & (example.at_us <= end)).any()
 
 
 async def replayed(history, path, settings=SETTINGS):

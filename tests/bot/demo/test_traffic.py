@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from cogmeter.recording.service_names import BY_OPERATION
+from cogmeter_bot.demo.errors import ASKED
 from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
 from cogmeter_bot.demo.profiles import PROFILES, activity
 from cogmeter_bot.demo.traffic import STEP_S, USERS, Traffic
+from cogmeter_storage.errors import ErrorKind
 
 NOW_US = 1_795_000_000_000_000
 
@@ -68,6 +70,17 @@ def test_incidents_never_meet_and_their_alerts_are_more_than_15_seconds_apart():
 def test_no_incident_makes_a_service_so_busy_that_the_throughput_alert_joins_in():
     busiest = max(sum(p.per_minute for p in PROFILES if p.service == one.service) for one in PROFILES)
     assert busiest * 1.6 * 1.2 + 60 * 0.9 < 100
+
+
+def test_each_logged_error_is_that_of_a_recorded_run():
+    notebook = Notebook()
+    traffic = Traffic(1, record=notebook)
+    run(traffic, 3_000)
+    logged = [line[:2] for line in notebook.lines if line[5] == {"logged_errors": 1}]
+    errors = [one for (_, kind), one in traffic._errors.items() if kind is ErrorKind.LOGGED]
+    assert logged
+    assert set(logged) == {ASKED}
+    assert sum(sum(one.counts.values()) for one in errors) == len(logged)
 
 
 def test_the_user_of_each_command_is_counted():
