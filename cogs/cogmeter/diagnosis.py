@@ -91,6 +91,19 @@ class Concern:
     alert: str = ""  # uid of the active alert that it is about
 
 
+class ConcernList(list[Concern]):
+    """The findings that matter most, worst first, and how many more there are."""
+
+    def __init__(self, concerns: Iterable[Concern] = (), left_out: int = 0) -> None:
+        super().__init__(concerns)
+        self.left_out = left_out
+
+
+def left_out_text(left_out: int) -> str:
+    """Return "and 2 more findings"; empty if none is left out."""
+    return f"and {left_out:,} more finding{'' if left_out == 1 else 's'}" if left_out else ""
+
+
 NO_CONCERN = "Nothing needs attention"
 _OF_SEVERITY = {"info": Status.HEALTHY, "warning": Status.DEGRADED, "critical": Status.UNHEALTHY}
 

@@ -78,7 +78,7 @@ def summary_page(
     count, failed = total.total_operations, total.failed_operations
     colour = BAD if judge_stats(total, limits).failing else GOOD if count else ""
     blocks: list[Block] = [
-        *_attention(dashboard.attention, rich=tables),
+        *_attention(dashboard, rich=tables),
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Success Rate", share(count - failed, count), colour),
         LabelledValue("Average Response Time", ms(total.average_response_time)),
@@ -104,12 +104,13 @@ def attention_lines(concerns: list[ConcernAnswer]) -> list[str]:
     ]
 
 
-def _attention(concerns: list[ConcernAnswer], *, rich: bool) -> Iterator[Block]:
+def _attention(dashboard: Dashboard, *, rich: bool) -> Iterator[Block]:
     """Yield what needs attention. That nothing does is said on terminals: the guide's plain layout has no such line."""
-    from cogmeter.diagnosis import NO_CONCERN
+    from cogmeter.diagnosis import NO_CONCERN, left_out_text
 
-    if concerns:
-        yield Listing("Needs Attention", attention_lines(concerns))
+    if dashboard.attention:
+        more = filter(None, [left_out_text(dashboard.attention_left_out)])
+        yield Listing("Needs Attention", [*attention_lines(dashboard.attention), *more])
     elif rich:
         yield f"{NO_CONCERN}."
 

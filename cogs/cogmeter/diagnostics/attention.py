@@ -18,7 +18,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.failures import FEWEST
 from cogmeter.alerts.rules.rule import LOOP
 from cogmeter.alerts.rules.suppression import explained
-from cogmeter.diagnosis import Concern, Status
+from cogmeter.diagnosis import Concern, ConcernList, Status
 from cogmeter.query.errors import seen_since
 from cogmeter.recording.frames import frame_text
 from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
@@ -119,7 +119,7 @@ class _Ranked:
     handled: bool = False  # somebody has acknowledged it
 
 
-def rank(facts: AttentionFacts) -> list[Concern]:
+def rank(facts: AttentionFacts) -> ConcernList:
     """Return the findings that matter most, the worst first; none if nothing is wrong.
 
     One cause is one finding. Left out are an alert that another one explains, further alerts about the same operation
@@ -133,7 +133,7 @@ def rank(facts: AttentionFacts) -> list[Concern]:
     if facts.check is not None:
         found += _of_regressions(facts.check, facts.regressions, covered)
     found.sort(key=_order)
-    return [ranked.concern for ranked in found[:MOST]]
+    return ConcernList((ranked.concern for ranked in found[:MOST]), max(len(found) - MOST, 0))
 
 
 def _order(ranked: _Ranked) -> tuple[bool, int, float, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.rules import RULES
-from cogmeter.diagnosis import Concern, Status
+from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention import (
     AlertIncident,
     AttentionFacts,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.incident_context import IncidentReader
     from cogmeter.alerts.rules.rule import Rule
     from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.diagnosis import ConcernList
     from cogmeter.query.query import Query
     from cogmeter.query.records import AlertLine, IncidentContext, Overview, Summary
     from cogmeter_storage.alerting import Alert
@@ -94,7 +95,7 @@ class Attention:
         ] = {}  # by uid and version of the alert, with the time of reading
         self._ignored: tuple[float, Sequence[AlertLine]] | None = None
 
-    async def concerns(self, view: Overview | Summary, services: Collection[str] | None = None) -> list[Concern]:
+    async def concerns(self, view: Overview | Summary, services: Collection[str] | None = None) -> ConcernList:
         """Return at most three findings, the worst first: of all services, or of these.
 
         Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from cogmeter.diagnosis import Concern
+    from cogmeter.diagnosis import ConcernList
     from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.usage import DistinctCounts
 
@@ -334,7 +334,7 @@ class Digest:
     summary: Summary
     people: DistinctCounts | None  # None: nobody is counted
     people_before: DistinctCounts | None  # in the previous period of the same length
-    concerns: tuple[Concern, ...]
+    concerns: ConcernList
     changes: tuple[Marker, ...]  # deploys, starts, changed thresholds; in order of time
     new_errors: tuple[ErrorGroup, ...]  # most frequent first
     reopened_errors: tuple[ErrorGroup, ...]

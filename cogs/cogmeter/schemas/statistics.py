@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from pydantic import Field
 
+from cogmeter.diagnosis import ConcernList
 from cogmeter.query.records import Range
 from cogmeter.query.statistics import figures
 from cogmeter.recording.background import paced
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
 
-    AttentionOf: TypeAlias = Callable[[Overview, Collection[str] | None], Awaitable[Sequence[Concern]]]
+    AttentionOf: TypeAlias = Callable[[Overview, Collection[str] | None], Awaitable[ConcernList]]
 
 T = TypeVar("T")
 SERVICES_PER_SLICE: Final = 32  # well below a millisecond
@@ -125,6 +126,7 @@ class Dashboard(Schema):
     attention: list[ConcernAnswer] = Field(
         [], description="What needs attention, the worst first, at most three; empty: nothing is wrong"
     )
+    attention_left_out: int = Field(0, description="Further findings that are not listed")
 
     @property
     def ranked_commands(self) -> list[RankedStats]:
@@ -166,11 +168,11 @@ async def dashboard(
         await query.require_services(services)
         alerts = [alert for alert in alerts if alert.service in services]
     overview = await query.overview(span, services=services)
-    concerns = [] if attention is None else await attention(overview, services)
+    concerns = ConcernList() if attention is None else await attention(overview, services)
     return await asyncio.to_thread(_dashboard, overview, alerts, concerns)
 
 
-def _dashboard(overview: Overview, alerts: Sequence[Alert], concerns: Sequence[Concern]) -> Dashboard:
+def _dashboard(overview: Overview, alerts: Sequence[Alert], concerns: ConcernList) -> Dashboard:
     return Dashboard(
         overall_stats=_overall(overview),
         service_stats=_by_name(overview.services),
@@ -180,6 +182,7 @@ def _dashboard(overview: Overview, alerts: Sequence[Alert], concerns: Sequence[C
         background=_by_name(overview.background),
         last_operation_at=utc_or_none(overview.last_end_us),
         attention=[ConcernAnswer.of(concern) for concern in concerns],
+        attention_left_out=concerns.left_out,
     )
 
 

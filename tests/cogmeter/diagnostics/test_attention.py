@@ -358,3 +358,10 @@ async def test_however_many_alerts_are_active_few_incidents_are_read(store, monk
     assert len(read) == READ
     await attention.concerns(overview)
     assert len(read) == READ  # a page that is shown again soon reads none again
+
+
+def test_the_findings_that_are_not_listed_are_counted():
+    five = [judged(f"service-{number}") for number in range(5)]
+    found = rank(AttentionFacts(SPAN, judged=five))
+    assert (len(found), found.left_out) == (3, 2)
+    assert rank(AttentionFacts(SPAN, judged=five[:3])).left_out == 0

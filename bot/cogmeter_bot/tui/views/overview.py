@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from cogmeter.diagnosis import NO_CONCERN, Status
+from cogmeter.diagnosis import NO_CONCERN, Status, left_out_text
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.charts.ticks import duration_scale, rate_scale
@@ -141,6 +141,7 @@ def _attention(dashboard: Dashboard) -> list[Cell]:
         (line, SEVERITY_COLOURS.get(concern.severity, ""))
         for line, concern in zip(attention_lines(concerns), concerns, strict=True)
     ]
+    lines += [(text, DIM) for text in filter(None, [left_out_text(dashboard.attention_left_out)])]
     named = {concern.alert for concern in concerns}
     others = [alert for alert in dashboard.alerts if alert.id not in named][:OTHERS]
     lines += [

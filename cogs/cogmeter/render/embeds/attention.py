@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.diagnosis import NO_CONCERN
+from cogmeter.diagnosis import NO_CONCERN, left_out_text
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.render.embeds.alert import place, subject
 from cogmeter.render.escape import below, code, plain
@@ -15,7 +15,7 @@ from cogmeter_storage.alerting import SENT, AlertState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter.diagnosis import Concern
+    from cogmeter.diagnosis import Concern, ConcernList
     from cogmeter_storage.alerting import Alert
 
 OTHERS: Final = 5  # active alerts that no finding is about
@@ -23,8 +23,11 @@ OTHERS: Final = 5  # active alerts that no finding is about
 COMMANDS: Final = {"error": "errors"}
 
 
-def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:
-    """Return two lines for each finding, or the one line that nothing is wrong; commands are those of ``group``."""
+def attention_lines(concerns: ConcernList, group: str) -> list[str]:
+    """Return two lines for each finding and how many more there are, or that nothing is wrong.
+
+    Commands are those of ``group``.
+    """
     if not concerns:
         return [f"{NO_CONCERN}."]
     lines = []
@@ -32,7 +35,7 @@ def attention_lines(concerns: Sequence[Concern], group: str) -> list[str]:
         icon = look_of(concern.severity, AlertState.FIRING).icon
         lines.append(f"{icon} {plain(concern.text, 400)}.")
         lines.append(below(f"{plain(concern.next_step, 150)}. See {code(command_of(concern, group), 150)}"))
-    return lines
+    return [*lines, *filter(None, [left_out_text(concerns.left_out)])]
 
 
 def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT
-from cogmeter.diagnosis import NO_CONCERN, Status
+from cogmeter.diagnosis import NO_CONCERN, Status, left_out_text
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
@@ -88,6 +88,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         verdict=verdict,
         concerns=concerns,
         no_concern=NO_CONCERN,
+        left_out_text=left_out_text,
         link_of=partial(_link, view),
         checks=checks,
         commands=tables.commands(overview.commands[:LISTED]),
@@ -183,10 +184,10 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
 
 
 def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:
-    """Return the firing and acknowledged alerts, the most recently changed first."""
+    """Return the firing and acknowledged alerts, the most recently begun first."""
     active = monitor.alerting.engine.active
     sent = [alert for alert in active if alert.state in SENT and service in {None, alert.service}]
-    return sorted(sent, key=lambda alert: -alert.changed_us)
+    return sorted(sent, key=lambda alert: -alert.started_us)
 
 
 PAGE: Final = Page(

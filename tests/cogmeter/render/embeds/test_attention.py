@@ -3,7 +3,7 @@
 import pytest
 
 from cogmeter.alerts.rules import RULES
-from cogmeter.diagnosis import Concern
+from cogmeter.diagnosis import Concern, ConcernList
 from cogmeter.recording.service_names import COMMANDS
 from cogmeter.render.embeds.attention import attention_lines, command_of
 
@@ -29,7 +29,7 @@ def concern(target, subject, text="/ask: error rate of 34%", severity="critical"
 
 @pytest.mark.parametrize(("target", "subject", "command"), TARGETS)
 def test_a_finding_names_the_command_that_shows_more(target, subject, command):
-    first, second = attention_lines([concern(target, subject)], "perf")
+    first, second = attention_lines(ConcernList([concern(target, subject)]), "perf")
     assert first == "\N{OCTAGONAL SIGN} /ask: error rate of 34%."
     assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} Open its most common error. See `{command}`"
 
@@ -42,11 +42,18 @@ def test_each_target_of_a_rule_is_a_command_that_exists():
 
 
 def test_nothing_wrong_is_one_line():
-    assert attention_lines([], "perf") == ["Nothing needs attention."]
+    assert attention_lines(ConcernList(), "perf") == ["Nothing needs attention."]
 
 
 def test_names_of_the_host_are_no_markup():
-    first, second = attention_lines([concern("stats", ("`a`", "**b**"), "**@everyone** [x](https://y)")], "perf")
+    first, second = attention_lines(
+        ConcernList([concern("stats", ("`a`", "**b**"), "**@everyone** [x](https://y)")]), "perf"
+    )
     assert "**" not in first.replace("\\*", "")
     assert "@everyone" not in first
     assert second.count("`") == 2
+
+
+def test_findings_that_are_left_out_are_counted():
+    found = ConcernList([concern("stats", None)], left_out=2)
+    assert attention_lines(found, "perf")[-1] == "and 2 more findings"

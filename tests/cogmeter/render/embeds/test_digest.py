@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from cogmeter.diagnosis import Concern
+from cogmeter.diagnosis import Concern, ConcernList
 from cogmeter.query.records import (
     Advice,
     AlertLine,
@@ -38,7 +38,9 @@ def digest(name):
         summary=Summary(SPAN, FIGURES, FIGURES, services=[(name, FIGURES)], timeline=LINE, last_end_us=None),
         people=DistinctCounts(30, 4),
         people_before=DistinctCounts(20, 4),
-        concerns=(Concern("critical", 12, f"{name}: error rate of 34%", "Open it", (COMMANDS, name), "stats"),) * 3,
+        concerns=ConcernList(
+            [Concern("critical", 12, f"{name}: error rate of 34%", "Open", (COMMANDS, name), "stats")] * 3, left_out=2
+        ),
         changes=(Marker(SPAN.since_us, "version", name), Marker(SPAN.since_us, "start", "bot started")) * 10,
         new_errors=(group,) * 10,
         reopened_errors=(group,) * 10,
@@ -55,6 +57,7 @@ def test_a_full_digest_has_six_fields_of_whole_lines(name):
     assert names == [
         "Operations", "Error rate", "Slow response (p95)", "What changed", "Errors", "Alerts (last 24 hours)"
     ]  # fmt: skip
+    assert "and 2 more findings" in embed.description.splitlines()
     assert len(embed) <= 6_000
     for field in embed.fields[3:]:
         assert 0 < len(field.value) <= 1024
