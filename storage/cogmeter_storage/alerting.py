@@ -206,7 +206,7 @@ class AlertStore(Protocol):
         limit: int = 1_000,
         offset: int = 0,
     ) -> list[Alert]:
-        """Return the alerts in these states that changed since then, last changed first.
+        """Return the alerts in these states that changed since then, last begun first: lists show the begin.
 
         ``service`` and ``group`` filter if set; group "" selects the alerts that belong to no group.
         """

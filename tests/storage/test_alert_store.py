@@ -135,7 +135,7 @@ async def test_a_cancelled_save_has_stored_all_or_nothing(alerting, make_alert, 
         assert count == len(await alerting.changes()) == len(await alerting.due(noon, limit=1000))
 
 
-async def test_alerts_are_listed_by_state_time_service_and_group_the_last_changed_first(alerting, make_alert, noon):
+async def test_alerts_are_listed_by_state_time_service_and_group_the_last_begun_first(alerting, make_alert, noon):
     await alerting.save(
         [
             step(make_alert("old", RESOLVED, at_us=noon - HOUR_US)),
@@ -157,6 +157,9 @@ async def test_alerts_are_listed_by_state_time_service_and_group_the_last_change
     assert await uids(alerting, EVERY, group="") == ["d", "b", "old"]
     assert await uids(alerting, EVERY, limit=2, offset=1) == ["b", "c"]
     assert await uids(alerting, EVERY, limit=0) == []
+    late = dataclasses.replace(make_alert("late", RESOLVED, at_us=noon + 4), started_us=noon - HOUR_US)
+    await alerting.save([step(late)])  # it began before the others and changed after them
+    assert await uids(alerting, EVERY) == ["d", "b", "c", "a", "late", "old"]
 
 
 async def test_changes_are_listed_newest_first_of_one_alert_or_of_all(alerting, make_alert, noon):

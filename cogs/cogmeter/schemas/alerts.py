@@ -100,7 +100,7 @@ class AlertAnswer(Schema):
 
 
 class AlertPage(Schema):
-    """Alerts, the most recently changed first."""
+    """Alerts, the most recently begun first."""
 
     alerts: list[AlertAnswer]
     next: str | None = Field(description="The cursor of the next page; null on the last page")

@@ -46,7 +46,7 @@ class SqliteAlertStore:
         limit: int = 1_000,
         offset: int = 0,
     ) -> list[Alert]:
-        """Return alerts, last changed first."""
+        """Return alerts, last begun first."""
         return await self._reading.run(
             alerts.read_alerts,
             tuple(states),

@@ -149,7 +149,7 @@ def read_alerts(
     rows = raw.execute(
         f"SELECT {ALERT_COLUMNS} FROM alert WHERE state IN ({', '.join('?' * len(states))}) AND changed_us >= ?"  # noqa: S608 - the columns and question marks are ours
         f" AND {sound_rows('alert')} AND ifnull(service = ?, 1) AND ifnull(group_uid = ?, 1)"
-        " ORDER BY changed_us DESC, id DESC LIMIT ? OFFSET ?",
+        " ORDER BY started_us DESC, id DESC LIMIT ? OFFSET ?",
         (*states, since_us, service, group, max(limit, 0), max(offset, 0)),  # a negative LIMIT means no limit
     )
     return [alert_of(row) for row in rows]

@@ -199,7 +199,7 @@ def scope(mute: Mute) -> str:
 def _active(monitor: Monitor, service: str | None) -> list[Alert]:
     """Return the active alerts: firing ones first, then the worst, then the newest."""
     active = [alert for alert in monitor.alerting.engine.active if service in {None, alert.service}]
-    return sorted(active, key=lambda alert: (_ORDER.index(alert.state), -rank(alert.severity), -alert.changed_us))
+    return sorted(active, key=lambda alert: (_ORDER.index(alert.state), -rank(alert.severity), -alert.started_us))
 
 
 async def _with_events(view: PageView[AlertsPageParams], alert: Alert, *, events: bool) -> ActiveAlert:

@@ -189,7 +189,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/alerts",
         read_alerts,
-        "List active and past alerts, the most recently changed first, page by page",
+        "List active and past alerts, the most recently begun first, page by page",
         query=AlertsParams,
         response=AlertPage,
     ),
