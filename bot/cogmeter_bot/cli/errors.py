@@ -82,7 +82,6 @@ async def error_report(
         for group in page.groups
         if operation is None or any(place.operation == operation for place in group.operations)
     ]
-    error_groups.sort(key=lambda group: -group.count)  # of equal ones, the last seen first
     return ErrorReport(
         time_range=page.time_range,
         groups=groups[:limit],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.records import Period, Range
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import FailureGroup, Marker
 
 TREND_DAYS: Final = 14  # of a trend, or the days of the range if there are more
+RANKED: Final = 200  # groups with the newest errors, among which the most frequent come first
 _PAGE: Final = 200  # groups that are read at once
 _KNOWN: Final = 500  # groups that failures are compared with
 _LATE_US: Final = 10_000_000  # from an operation's end to the capture of its error, at most
@@ -39,7 +41,7 @@ class ErrorTrend:
 
 @dataclass(frozen=True, slots=True)
 class ErrorList:
-    """One page of the error groups of a range, last seen first."""
+    """One page of the error groups of a range, most frequent first, of equal ones the last seen first."""
 
     range: Range
     groups: list[ErrorTrend]
@@ -72,27 +74,27 @@ async def error_groups(
     limit: int = 50,
     offset: int = 0,
 ) -> ErrorList:
-    """Return one page of the groups with errors in a range; their counts are of its whole days.
+    """Return one page of the groups with errors in a range, most frequent first; counts are of its whole days.
 
-    Filters as in ErrorStore.groups. A group whose last error was on the first day, but before the range, is left out.
+    This is the order of every list of errors. After the RANKED groups with the newest errors, the order is that of the
+    last error. Filters as in ErrorStore.groups. A group whose last error was on the first day, but before the range, is
+    left out.
 
     Raises:
         UnknownNameError: there are no groups, and one of the services is not stored.
         StorageError: the store cannot be read.
     """
-    # One group more than the page shows whether there is another page.
-    found = await query.store.errors.groups(
-        span.since_us,
-        span.until_us,
-        services=services,
-        kinds=kinds,
-        resolved=resolved,
-        limit=limit + 1,
-        offset=offset,
+    read = partial(
+        query.store.errors.groups, span.since_us, span.until_us, services=services, kinds=kinds, resolved=resolved
     )
-    if services is not None and not found:  # an error's service may have no operations
+    newest = await read(limit=RANKED)
+    if services is not None and not newest:  # an error's service may have no operations
         await query.require_services(services)
-    found = [group for group in found if group.last_us >= span.since_us]  # ordered by it: these are the last ones
+    # One group more than the page shows whether there is another page.
+    found = sorted(newest, key=lambda group: -group.count)[offset : offset + limit + 1]
+    if len(newest) == RANKED and len(found) <= limit:
+        found += await read(limit=limit + 1 - len(found), offset=max(offset, RANKED))
+    found = [group for group in found if group.last_us >= span.since_us]
     deploy = await last_deploy(query)
     days = await _days_of(query, found[:limit], span, services)
     return ErrorList(

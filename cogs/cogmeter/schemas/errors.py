@@ -222,7 +222,7 @@ class ErrorGroupSummary(Schema):
 
 
 class ErrorGroupPage(Schema):
-    """Error groups, the last seen first. Errors are counted by UTC day: the range is widened to whole days."""
+    """Error groups, the most frequent first. Errors are counted by UTC day: the range is widened to whole days."""
 
     time_range: TimeRange
     deploy: MarkerAnswer | None = Field(description="New groups were first seen since it: the last version or start")

@@ -3,6 +3,7 @@
 import pytest
 from factories import make_errors
 
+from cogmeter.query import errors
 from cogmeter.query.errors import TREND_DAYS, error_details, error_groups, group_of_failures, last_deploy
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period, Range, UnknownNameError
@@ -50,6 +51,20 @@ async def test_groups_that_were_last_seen_before_the_range_are_left_out(store, q
     assert [trend.group.message for trend in found.groups] == ["no node a"]
 
 
+async def test_the_most_frequent_errors_come_first_and_of_equal_ones_the_last_seen(store, query, monkeypatch):
+    counts = {"old": (3, 3), "rare": (1, 1), "often": (9, 2), "new": (3, 0)}
+    await store.errors.add(
+        [make_errors(name, NOW_US - ago * HOUR_US, count=count) for name, (count, ago) in counts.items()]
+    )
+    expected = ["no node often", "no node new", "no node old", "no node rare"]
+    assert [trend.group.message for trend in (await error_groups(query, DAY)).groups] == expected
+    pages = [(await error_groups(query, DAY, limit=2, offset=offset)).groups for offset in (0, 2)]
+    assert [trend.group.message for page in pages for trend in page] == expected
+    monkeypatch.setattr(errors, "RANKED", 2)  # then by the last error
+    ranked = [trend.group.message for trend in (await error_groups(query, DAY)).groups]
+    assert ranked == ["no node new", "no node rare", "no node often", "no node old"]
+
+
 async def test_pages_lead_to_the_end_and_every_group_keeps_its_trend(store, query):
     await store.errors.add([make_errors(f"g{number}", NOW_US - number, count=number + 1) for number in range(5)])
     found, offset = [], 0
@@ -57,7 +72,7 @@ async def test_pages_lead_to_the_end_and_every_group_keeps_its_trend(store, quer
         page = await error_groups(query, DAY, limit=2, offset=offset)
         found += page.groups
         offset = page.next_offset
-    assert [(trend.group.count, trend.days[-1]) for trend in found] == [(number + 1, number + 1) for number in range(5)]
+    assert [(trend.group.count, trend.days[-1]) for trend in found] == [(count, count) for count in (5, 4, 3, 2, 1)]
 
 
 async def test_kinds_services_and_resolved_groups_are_filtered(store, query):

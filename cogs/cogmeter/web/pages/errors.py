@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cogmeter.query.errors import error_details, error_groups
+from cogmeter.query.errors import RANKED, error_details, error_groups
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.pages.alerts import DURATIONS, PageNumber
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import Marker
 
 ROWS: Final = 50  # groups per page
-READ: Final = 200  # groups among which the most frequent ones are found
 PATH: Final = f"{HOME}/errors"
 _RESOLVED: Final = {"open": False, "resolved": True, "all": None}
 
@@ -63,13 +62,13 @@ async def top_errors(
         StorageError: the store cannot be read.
     """
     services = None if service is None else [service]
-    found = await error_groups(view.monitor.query, view.span, services=services, resolved=False, limit=READ)
+    found = await error_groups(view.monitor.query, view.span, services=services, resolved=False, limit=RANKED)
     rows = []
     for trend in found.groups:
         count = sum(errors for _, name, errors in trend.group.places if operation in {None, name})
         if count:
             rows.append(ErrorRow.of(trend, view.now_us, None if operation is None else count))
-    rows.sort(key=lambda row: -row.count)  # of equal ones, the last seen first
+    rows.sort(key=lambda row: -row.count)  # an operation has errors of groups that are more frequent in others
     return rows[:limit], found.deploy
 
 

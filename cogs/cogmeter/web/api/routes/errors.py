@@ -140,7 +140,7 @@ ROUTES: Final = (
         "GET",
         "/api/performance/error-groups",
         read_error_groups,
-        "List the error groups of a range with place, people and trend, the last seen first, page by page",
+        "List the error groups of a range with place, people and trend, the most frequent first, page by page",
         query=ErrorGroupsParams,
         response=ErrorGroupPage,
         problems=(404,),

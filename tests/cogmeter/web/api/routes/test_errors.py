@@ -41,9 +41,9 @@ def failing(served, stored):
 async def test_groups_have_place_people_and_trend_and_the_new_ones_are_marked(failing):
     async with failing() as web:
         page = (await web.get(PATH)).json()
-    first = page["groups"][0]
-    assert [group["kind"] for group in page["groups"]] == ["failed", "logged", "unhandled"]
-    assert [group["isNew"] for group in page["groups"]] == [True, True, False]
+    first = page["groups"][-1]
+    assert [group["kind"] for group in page["groups"]] == ["unhandled", "logged", "failed"]  # 3, 2 and 1 of them
+    assert [group["isNew"] for group in page["groups"]] == [False, True, True]
     assert first["place"] == {"file": "cogs/graph.py", "function": "Graph.a", "line": 42, "own": True}
     assert (first["type"], first["message"], first["users"], first["guilds"]) == ("ValueError", "no node a", 2, 1)
     assert (first["count"], first["trend"][-1], len(first["trend"]), first["previousCount"]) == (1, 1, 14, 0)
@@ -64,7 +64,7 @@ async def test_pages_lead_to_the_end_and_filters_narrow(failing):
         assert (await web.get(f"{PATH}?kinds=lost")).status == 422
         assert (await web.get(f"{PATH}?resolved=true")).json()["groups"] == []
     assert found == whole
-    assert [group["kind"] for group in logged] == ["logged", "unhandled"]
+    assert [group["kind"] for group in logged] == ["unhandled", "logged"]
 
 
 async def test_a_group_has_its_stacks_with_the_chain_of_causes(failing):
