@@ -43,10 +43,14 @@ def upper_bound_of(bucket: ArrayLike) -> NDArray[np.float64]:
     return np.where(index < BUCKETS - 1, bound, np.inf)
 
 
-def quantiles(buckets: NDArray[np.int64], probabilities: Sequence[float]) -> NDArray[np.float64]:
+def quantiles(
+    buckets: NDArray[np.int64], probabilities: Sequence[float], *, max_us: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Return quantiles by nearest rank: the smallest value that at least the share q of all values does not exceed.
 
     ``buckets`` is [..., BUCKETS]; the result is [..., len(probabilities)] in microseconds, NaN without operations.
+    ``max_us`` [...] is the largest value of each row, if known: no quantile exceeds it, and those whose rank is the
+    last one are exact. So of one operation all quantiles are its duration, and of up to 19 the p95 is the maximum.
     """
     # Most durations fall into a third of the buckets; the others are not added up.
     filled = np.flatnonzero(buckets.max(axis=tuple(range(buckets.ndim - 1)), initial=0))
@@ -61,4 +65,7 @@ def quantiles(buckets: NDArray[np.int64], probabilities: Sequence[float]) -> NDA
     found = np.searchsorted(cumulative, ranks + (ends - count)[:, None]) - np.arange(0, cumulative.size, width)[:, None]
     has_operations = count[:, None] > 0
     values = np.where(has_operations, value_of(np.where(has_operations, found + first, 0)), np.nan)
+    if max_us is not None:
+        largest = np.asarray(max_us, dtype=np.float64).reshape(-1, 1)
+        values = np.where(has_operations & (ranks == count[:, None]), largest, np.minimum(values, largest))
     return values.reshape(*buckets.shape[:-1], len(probabilities))

@@ -47,8 +47,23 @@ def test_a_quantile_is_within_one_percent_of_the_nearest_rank(durations, probabi
     assert quantiles(buckets, [probability])[0] == pytest.approx(exact, rel=0.01)
 
 
+@given(st.lists(DURATIONS, min_size=1, max_size=200))
+def test_with_a_known_maximum_no_quantile_exceeds_it_and_the_last_rank_is_exact(durations):
+    buckets = np.bincount(bucket_of(durations), minlength=BUCKETS)
+    found = quantiles(buckets, [0.5, 0.95, 0.99], max_us=max(durations))
+    assert (np.diff(found) >= 0).all()
+    assert found[-1] <= max(durations)
+    if len(durations) < 100:
+        assert found[2] == max(durations)
+    if len(durations) < 20:
+        assert found[1] == max(durations)
+    if len(durations) == 1:
+        assert found.tolist() == [durations[0]] * 3
+
+
 def test_without_operations_there_is_no_quantile():
     assert np.isnan(quantiles(np.zeros((2, BUCKETS), dtype=np.int64), [0.5])).all()
+    assert np.isnan(quantiles(np.zeros((2, BUCKETS), dtype=np.int64), [0.5], max_us=[0, 0])).all()
 
 
 def test_the_quantiles_of_rows_are_those_of_each_row_alone():

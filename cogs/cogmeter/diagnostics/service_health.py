@@ -94,8 +94,10 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     quantiles_us = await asyncio.to_thread(_quantiles_us, window.buckets[places])
     health = {}
     figures = zip(names, quantiles_us, *rows, strict=True)
-    async for name, (p50, p95, p99), operations, failures, sum_us, began_s in paced(figures):
+    async for name, percentiles_us, operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
+        # The window keeps no maximum, but the duration of a single operation is its sum.
+        p50, p95, p99 = percentiles_us if operations > 1 else [float(sum_us)] * 3
         measured = _WindowFigures(
             operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99}
         )

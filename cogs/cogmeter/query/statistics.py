@@ -102,8 +102,7 @@ def figures_of_rows(
     counts = outcomes.sum(axis=1)
     with np.errstate(invalid="ignore"):
         means = sum_us / counts  # not a number without operations
-    # A bucket's middle may lie a little above the slowest operation in it.
-    percentiles = np.minimum(quantiles(buckets, PERCENTILES), max_us[:, None])
+    percentiles = quantiles(buckets, PERCENTILES, max_us=max_us)
     columns = (counts, outcomes, means, percentiles, max_us)
     return [
         Figures(count, tuple(row), span_us, mean, p50, p95, p99, longest)

@@ -165,11 +165,15 @@ async def timeline(
     minutes = [
         max(min(end, span.until_us) - edge, 1_000_000) / MINUTE_US for edge, end in zip(edges, ends, strict=True)
     ]
-    parts = [totals.buckets[start : start + BINS_PER_SLICE] for start in range(0, len(edges), BINS_PER_SLICE)]
+    slices = [slice(start, start + BINS_PER_SLICE) for start in range(0, len(edges), BINS_PER_SLICE)]
+    max_us = totals.max_us.max(axis=1, initial=0)
     percentiles = np.concatenate(
         [
             np.empty((0, len(PERCENTILES))),
-            *[quantiles(part.sum(axis=1), PERCENTILES) async for part in paced(parts)],
+            *[
+                quantiles(totals.buckets[part].sum(axis=1), PERCENTILES, max_us=max_us[part])
+                async for part in paced(slices)
+            ],
         ]
     )
     return Timeline(

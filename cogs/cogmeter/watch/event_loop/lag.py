@@ -41,8 +41,7 @@ class Lag:
         if not recent.any():
             return {}
         self._recent, self._most_ns = np.zeros_like(recent), 0
-        # A bucket's value may exceed the values in it.
-        p50_ms, p99_ms = np.minimum(histogram.quantiles(recent, (0.5, 0.99)) / 1e3, most_ns / 1e6).tolist()
+        p50_ms, p99_ms = (histogram.quantiles(recent, (0.5, 0.99), max_us=most_ns / 1e3) / 1e3).tolist()
         return {
             "loop.lag_p50_ms": p50_ms,
             "loop.lag_p99_ms": p99_ms,
