@@ -55,7 +55,7 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
             LabelledValue("Users", _number(answer.users)),
             LabelledValue("Servers", _number(answer.guilds)),
             _commands(answer, limit),
-            Listing("Operations by hour (UTC)", heat_map(answer.heat_map, SHADES)),
+            Listing("Runs by hour (UTC)", heat_map(answer.heat_map, SHADES)),
         ]
     where = {CONTEXT_TITLES.get(name, name): count for name, count in answer.contexts.items()}
     for name, counts in (("Where", where), ("Languages", answer.locales)):

@@ -87,10 +87,10 @@ class UsageAnswer(Schema):
     commands: list[UsedOperationAnswer] = Field(description="With operations in the range, the busiest first")
     unused: list[UnusedCommandAnswer] = Field(description="Registered commands that were never used")
     heat_map: list[list[int]] = Field(
-        description="Operations by weekday (Monday first) and hour of the day, in UTC: 7 lists of 24 numbers"
+        description="Runs by weekday (Monday first) and hour of the day, in UTC: 7 lists of 24 numbers"
     )
-    contexts: dict[str, int] = Field(description="Interactions and prefix commands by guild, dm, user_install")
-    locales: dict[str, int] = Field(description="Interactions by the user's language")
+    contexts: dict[str, int] = Field(description="Runs by guild, dm, user_install")
+    locales: dict[str, int] = Field(description="Runs of interactions by the user's language")
     joined: int = Field(description="Guilds that were joined")
     left: int = Field(description="Guilds that were left")
     audience: list[AudienceStepAnswer]
