@@ -141,11 +141,13 @@ def _dropped(operations: int, settings: Settings) -> Iterator[Block]:
 
 
 def _top(ranked: Sequence[RankedStats], limits: Limits, title: str, *, tables: bool) -> Iterator[Block]:
+    from cogmeter.render import formatting
+
     if ranked and tables:
         yield stats_table(ranked, limits, title, kind="service" if not ranked[0].operation else "name")
     elif ranked:
         items = [
-            f"{number}. {one_line(row.name)}: {row.stats.total_operations:,} ops"
+            f"{number}. {one_line(row.name)}: {formatting.counted(row.stats.total_operations, 'op')}"
             f" ({share(row.stats.successful_operations, row.stats.total_operations)} success)"
             for number, row in enumerate(ranked, 1)
         ]

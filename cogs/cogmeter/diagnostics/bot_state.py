@@ -181,7 +181,7 @@ def _service_text(service: ServiceHealth) -> str:
 def _figures_text(service: ServiceHealth) -> str:
     if not service.operations:
         return service.check.reason
-    parts = [f"{formatting.exact(service.operations)} ops", f"p95 {formatting.duration(service.p95_us)}"]
+    parts = [formatting.counted(service.operations, "op"), f"p95 {formatting.duration(service.p95_us)}"]
     if service.error_rate:
         parts.insert(1, f"{formatting.percent(service.error_rate)} failed")
     return ", ".join(parts)

@@ -70,6 +70,18 @@ def test_problems_come_first_in_each_area_and_in_the_list():
     assert list(state.areas[1].counts.items()) == [(Status.UNHEALTHY, 1), (Status.HEALTHY, 1), (Status.UNKNOWN, 1)]
 
 
+def test_a_single_operation_is_written_in_the_singular():
+    state = items(judged(services=[service("one", 1), service("two", 2)]))
+    assert state["one"].text.startswith("1 op, ")
+    assert state["two"].text.startswith("2 ops, ")
+
+
+def test_the_component_and_the_part_of_the_event_loop_have_one_status():
+    late = [Check("loop", Status.DEGRADED, "p99 lag at most 300 ms")]
+    state = items(judged(components=late, gauges={"loop.lag_p99_ms": 300.0}))
+    assert (state["loop"].status, state["event loop"].status) == (Status.DEGRADED, Status.DEGRADED)
+
+
 def test_a_shard_without_connection_is_degraded_and_unknown_while_the_bot_starts():
     shards = [ShardState(0, "", 45_000.0), ShardState(1, "is not connected")]
     running = items(judged(shards=shards))

@@ -81,7 +81,7 @@ def _line(report: CostReport, name: str, sums: CostSums, names: Mapping[str, str
     parts = [f"**{plain(group_text(report.by, name, names), 80)}** {money(sums.micro_usd)}"]
     if report.total.micro_usd:
         parts.append(formatting.percent(sums.micro_usd / report.total.micro_usd))
-    parts.append(f"{formatting.exact(sums.operations)} ops")
+    parts.append(formatting.counted(sums.operations, "op"))
     parts.append(f"{formatting.count(sums.tokens_in + sums.tokens_out)} tokens")
     if sums.unpriced:
         parts.append(f"{formatting.exact(sums.unpriced)} without a price")

@@ -196,7 +196,7 @@ def _dropped(summary: Summary, setting: str) -> str:
 
 def _volume(number: int, name: str, figures: Figures) -> str:
     success = formatting.percent(figures.success_rate)
-    volume = together(f"{formatting.exact(figures.operations)} ops")
+    volume = together(formatting.counted(figures.operations, "op"))
     return f"{number}. {plain(name, 60)}: {volume} {together(f'({success} success)')}"
 
 
