@@ -43,7 +43,7 @@ NONE_TITLES: Final[dict[CostGrouping, str]] = {
     "service": "(no service)",
 }
 REPLY: Final = "reply "  # the beginning of a reply's label
-IN_REPLIES: Final = "(replies)"
+IN_REPLIES: Final = "(replies to messages)"
 STATE_KEY: Final = "alerts.spending"  # the key of what is counted, written by alerts/measurement/spending.py
 HOURLY_US: Final = 2 * DAY_US  # the longest range with steps of an hour; older costs are kept by day
 BASIS: Final = 7  # whole days that a forecast is based on

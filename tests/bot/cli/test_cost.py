@@ -34,7 +34,7 @@ def test_groups_tokens_money_and_unknown_models_are_listed(cogmeter, spent):
     assert "Total: $0.0035 for 3 operations" in lines
     assert "Tokens: 1,050 input (400 cached), 105 output" in lines
     assert any(line.split()[:3] == ["/ask", "$0.0035", "100%"] for line in lines)
-    assert any(line.startswith("(replies)") for line in lines)
+    assert any(line.startswith("(replies to messages)") for line in lines)
     assert any("nobody-knows: 1 operation" in line for line in lines)
     assert any("PERFORMANCE_COST_PRICES" in line for line in lines)
     assert "Prices: genai-prices 0.2.3" in lines

@@ -51,7 +51,7 @@ async def test_commands_and_replies_pay_for_what_runs_below_them(move_in):
         assert embed.title == "Cost by command (last 30 days)"
         assert embed.description.startswith("**$0.0070** for 2 operations · 2 k input, 200 output tokens")
         assert "**/ask** $0.0035 · 50%" in embed.description
-        assert "**(replies)** $0.0035" in embed.description
+        assert "**(replies to messages)** $0.0035" in embed.description
         assert embed.image.url.startswith("attachment://") or CHART_NAME in embed.image.url
         replies, _ = await answer(home, by="reply")
         assert "**reply Assistant.on\\_message** $0.0035" in replies.description

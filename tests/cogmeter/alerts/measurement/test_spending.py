@@ -103,7 +103,7 @@ async def test_the_cost_of_a_recorded_set_equals_a_hand_computation_in_every_gro
         caller = {0: "", 1: "reply on_message", 2: "/ask", 3: "reply on_message"}[number]
         reply = caller.startswith("reply")
         groups = {
-            "command": "(replies)" if reply else caller or "(no command)",
+            "command": "(replies to messages)" if reply else caller or "(no command)",
             "reply": caller if reply else "(no reply)",
             "model": model,
             "guild": guild,
