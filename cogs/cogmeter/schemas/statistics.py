@@ -46,7 +46,7 @@ class OverallStats(Schema):
     total_operations: int
     average_response_time: Number | None = Field(description="Milliseconds")
     overall_error_rate: Number = Field(description="0 to 1, three decimals")
-    active_services: int = Field(description="Services with operations in the range")
+    active_services: int = Field(description="Services with operations in the range; commands and replies are not")
     successful_operations: int
     failed_operations: int
     p50_response_time: Number | None = Field(description="Milliseconds, within 1%")
@@ -204,7 +204,7 @@ def _overall(overview: Overview) -> OverallStats:
         total_operations=total.operations,
         average_response_time=ms_or_none(total.mean_us),
         overall_error_rate=rate(total.error_rate),
-        active_services=len(overview.services),
+        active_services=len(overview.own_services),
         successful_operations=total.operations - total.failures,
         failed_operations=total.failures,
         p50_response_time=ms_or_none(total.p50_us),
