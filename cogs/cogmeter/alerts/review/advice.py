@@ -22,6 +22,7 @@ NOISY_FROM: Final = 3  # alerts that nobody acknowledged
 WANTED: Final = 0.8  # the share of them that the advised threshold should remove
 LEAST: Final = 0.5  # share of the unacknowledged alerts that a suggested change must remove
 FARTHEST: Final = 5.0  # highest suggestion, as a multiple of the current threshold
+RESOLUTION_S: Final = 60.0  # of a replay: it has one value per minute
 LASTING_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)  # candidates for the field "for"
 
 
@@ -51,9 +52,18 @@ def advise(
     ceiling = min(FARTHEST * limit.threshold, most)
     thresholds = sorted({rounded_up(episode.worst) for episode in noise if rounded_up(episode.worst) <= ceiling})
     delays_s = [delay_s for delay_s in LASTING_S if delay_s > limit.for_s]
+
+    def raised(value: float) -> tuple[list[Episode], list[Episode]]:
+        return (fired(_raised(limit, value)),) * 2
+
+    def delayed(value: float) -> tuple[list[Episode], list[Episode]]:
+        # A breach may last a minute longer than its replay: it must not be said to end before it would fire.
+        shorter_s = max(value - RESOLUTION_S, limit.for_s)
+        return fired(dataclasses.replace(limit, for_s=shorter_s)), fired(dataclasses.replace(limit, for_s=value))
+
     ways = {
-        "threshold": _mildest(thresholds, lambda value: fired(_raised(limit, value)), spans, len(noise)),
-        "for": _mildest(delays_s, lambda value: fired(dataclasses.replace(limit, for_s=value)), spans, len(noise)),
+        "threshold": _mildest(thresholds, raised, spans, len(noise)),
+        "for": _mildest(delays_s, delayed, spans, len(noise)),
     }
     candidates = [(field, *result) for field, result in ways.items() if result is not None]
     if not candidates:
@@ -76,13 +86,19 @@ def advise(
 
 
 def _mildest(
-    values: Iterable[float], after_of: Callable[[float], list[Episode]], spans: Sequence[tuple[int, int]], noise: int
+    values: Iterable[float],
+    after_of: Callable[[float], tuple[list[Episode], list[Episode]]],
+    spans: Sequence[tuple[int, int]],
+    noise: int,
 ) -> tuple[float, int] | None:
-    """Return the first value that removes enough, else the one that removes most, and how many alerts are left."""
+    """Return the first value that removes enough, else the one that removes most, and how many alerts are left.
+
+    ``after_of`` returns the alerts that may still fire with a value, and those of them that certainly do.
+    """
     best: tuple[float, int] | None = None
     for value in values:
-        after = after_of(value)
-        if not all(any(_meets(episode, [span]) for episode in after) for span in spans):
+        after, certain = after_of(value)
+        if not all(any(_meets(episode, [span]) for episode in certain) for span in spans):
             break  # a higher one keeps even less
         left = sum(not _meets(episode, spans) for episode in after)
         if best is None or left < best[1]:
