@@ -208,7 +208,8 @@ def _costs(monitor: Monitor) -> Iterator[Family]:
     day: defaultdict[str, float] = defaultdict(float)
     for service, amount in costs.day().items():
         day[text(service)] += amount
-    yield Family.by("cost_usd_day", GAUGE, "Dollars in the last 24 hours, across restarts", "service", day)
+    help_text = "Dollars of the last 24 hours counted while cogmeter ran, across restarts; without imported ones"
+    yield Family.by("cost_usd_day", GAUGE, help_text, "service", day)
 
 
 def _recording(monitor: Monitor) -> Iterator[Family]:
