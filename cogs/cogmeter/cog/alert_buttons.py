@@ -10,6 +10,7 @@ import discord
 from discord.ui import Button, DynamicItem
 
 from cogmeter.alerts.lifecycle.engine import ClosedAlertError, UnknownAlertError
+from cogmeter.cog.dynamic_buttons import add_buttons
 from cogmeter.cog.responder import UserError
 from cogmeter.notifiers.discord_channel.channel import NO_MENTIONS
 from cogmeter.notifiers.discord_channel.message import (
@@ -43,13 +44,7 @@ _logger = logging.getLogger("cogmeter.cog")
 
 def add(bot: discord.Client, responder: Responder) -> None:
     """Register the buttons of all alerts, including alerts of earlier runs."""
-
-    # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
-    class BoundPress(AlertButton, template=TEMPLATE):
-        pass
-
-    BoundPress.responder = responder
-    bot.add_dynamic_items(BoundPress)
+    add_buttons(bot, AlertButton, TEMPLATE, responder)
 
 
 def remove(bot: discord.Client) -> None:

@@ -14,6 +14,7 @@ import discord
 from discord.ui import Button, DynamicItem
 
 from cogmeter.cog.comparison import comparison_answer
+from cogmeter.cog.dynamic_buttons import add_buttons
 from cogmeter.cog.responder import UserError, files_of
 from cogmeter.cog.views import AnswerRequest
 from cogmeter.diagnostics.deploy_checks import LATE_US, STAGES
@@ -112,13 +113,7 @@ def view_of(check: DeployCheck, *, muted: bool = False) -> discord.ui.View:
 
 def add(bot: discord.Client, responder: Responder) -> None:
     """Register the buttons of all checks, including those of earlier runs."""
-
-    # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
-    class BoundPress(DeployCheckButton, template=TEMPLATE):
-        pass
-
-    BoundPress.responder = responder
-    bot.add_dynamic_items(BoundPress)
+    add_buttons(bot, DeployCheckButton, TEMPLATE, responder)
 
 
 def remove(bot: discord.Client) -> None:

@@ -13,6 +13,7 @@ import discord
 from discord.ui import Button, DynamicItem
 
 from cogmeter.cog.dashboard import send_link
+from cogmeter.cog.dynamic_buttons import add_buttons
 from cogmeter.cog.responder import FAILED, REFUSED, STORE_FAILED, CommandAnswer, UserError, files_of, send_text
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.query.records import Period
@@ -365,13 +366,7 @@ def expired_text(command: str) -> str:
 
 def add(bot: discord.Client, responder: Responder) -> None:
     """Answer presses on buttons that have expired."""
-
-    # discord.py creates an item of the class for each press: a class per bot has its bot's responder.
-    class BoundPress(ExpiredPress, template=_PRESS):
-        pass
-
-    BoundPress.responder = responder
-    bot.add_dynamic_items(BoundPress)
+    add_buttons(bot, ExpiredPress, _PRESS, responder)
 
 
 def remove(bot: discord.Client) -> None:
