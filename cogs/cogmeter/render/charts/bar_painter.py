@@ -5,28 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from cogmeter.render import formatting, palette
-from cogmeter.render.charts.painter import chart_style, no_warnings
-from cogmeter.render.charts.png import encode_png
+from cogmeter.render.charts.painter import chart_style, draw_png, heading, no_warnings, one_axes
 from cogmeter.render.charts.ticks import duration_scale
 
 if TYPE_CHECKING:
-    from matplotlib.text import Annotation
+    from matplotlib.text import Annotation, Text
 
     from cogmeter.render.charts.bar_chart import BarChart, BarRow
     from cogmeter.render.charts.fonts import Fonts
 
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.36, 0.95, 0.09, 0.745  # of the axes, as shares of the picture
 _EDGE: Final = 0.02  # where the names begin
-_HEADING: Final = 0.927
-_TITLE_PT: Final = 34.5
 _RANGE_LETTERS: Final = 50
 _KEY: Final = (0.862, 0.052, 0.022)  # the height of the first line, of a line, and the gap between two texts
 _TALLEST: Final = 0.18  # of a row, as a share of the axes
@@ -47,17 +40,12 @@ class BarPainter:
         self._fonts = fonts
         self._style = chart_style()
         with mpl.rc_context(self._style):
-            self._figure = Figure()
-            FigureCanvasAgg(self._figure)
-            self._axes = self._figure.add_axes((_LEFT, _BOTTOM, _RIGHT - _LEFT, _TOP - _BOTTOM))
+            self._figure, self._axes = one_axes((_LEFT, _BOTTOM, _RIGHT - _LEFT, _TOP - _BOTTOM))
             self._axes.spines.bottom.set_visible(False)
             self._axes.grid(visible=False, axis="y")
             self._axes.yaxis.set_major_locator(NullLocator())
             self._axes.set_ylim(1, 0)
-            for axis in (self._axes.xaxis, self._axes.yaxis):
-                axis.set_label_coords(0, 0)  # no axis has a label
-            self._title = self._figure.text(_EDGE, _HEADING, "", size=_TITLE_PT, weight="bold")
-            self._range = self._figure.text(1 - _EDGE, _HEADING, "", color=palette.MUTED, ha="right")
+            self._title, self._range = heading(self._figure, _EDGE, 1 - _EDGE)
             self._kept = set(self._figure.texts)
 
     def draw(self, chart: BarChart) -> bytes:
@@ -68,13 +56,7 @@ class BarPainter:
             self._write_key(chart)
             self._set_axis(chart)
             self._draw_rows(chart)
-            canvas: Any = self._figure.canvas  # its methods have no annotations
-            canvas.draw()
-            png = encode_png(np.asarray(canvas.buffer_rgba()))
-        FigureCanvasAgg(self._figure)  # frees the pixels: the process may be idle after it
-        for text in self._figure.findobj(Text):
-            text._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one
-        return png
+            return draw_png(self._figure)
 
     def _remove_previous(self) -> None:
         axes = self._axes

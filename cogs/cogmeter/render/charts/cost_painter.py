@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from cogmeter.render import formatting, palette
-from cogmeter.render.charts.painter import chart_style, no_warnings
-from cogmeter.render.charts.png import encode_png
+from cogmeter.render.charts.painter import chart_style, draw_png, heading, no_warnings, one_axes
 from cogmeter.render.charts.ticks import money_scale, time_ticks
 
 if TYPE_CHECKING:
@@ -27,8 +22,6 @@ COLOURS: Final = (palette.P50, palette.P99, "#4cb387", palette.P95)
 OTHERS: Final = palette.BARS
 _EDGE: Final = 0.02  # where titles and keys begin
 _RIGHT, _BOTTOM, _TOP = 0.975, 0.085, 0.76  # of the axes, as shares of the picture
-_HEADING: Final = 0.927
-_TITLE_PT: Final = 34.5
 _RANGE_LETTERS: Final = 40
 _KEY: Final = (0.862, 0.055, 0.025)  # the height of the first line, of a line, and the gap between two texts
 _KEY_PT: Final = 23.0
@@ -46,15 +39,11 @@ class CostPainter:
         self._fonts = fonts
         self._style = chart_style()
         with mpl.rc_context(self._style):
-            self._figure = Figure()
-            FigureCanvasAgg(self._figure)
-            self._axes = self._figure.add_axes((0.15, _BOTTOM, _RIGHT - 0.15, _TOP - _BOTTOM))
+            self._figure, self._axes = one_axes((0.15, _BOTTOM, _RIGHT - 0.15, _TOP - _BOTTOM))
             for axis in (self._axes.xaxis, self._axes.yaxis):
-                axis.set_label_coords(0, 0)  # no axis has a label
                 axis.set_minor_locator(NullLocator())
             self._axes.grid(visible=False, axis="x")
-            self._title = self._figure.text(_EDGE, _HEADING, "", size=_TITLE_PT, weight="bold")
-            self._range = self._figure.text(_RIGHT, _HEADING, "", color=palette.MUTED, ha="right")
+            self._title, self._range = heading(self._figure, _EDGE, _RIGHT)
             self._kept = set(self._figure.texts)
 
     def draw(self, chart: CostChart) -> bytes:
@@ -72,13 +61,7 @@ class CostPainter:
                 axes.text(0.5, 0.5, text, size=26, transform=axes.transAxes, ha="center", va="center")
             else:
                 self._draw_bars(chart)
-            canvas: Any = self._figure.canvas  # its methods have no annotations
-            canvas.draw()
-            png = encode_png(np.asarray(canvas.buffer_rgba()))
-        FigureCanvasAgg(self._figure)  # frees the pixels: the process may be idle after it
-        for label in self._figure.findobj(Text):
-            label._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one
-        return png
+            return draw_png(self._figure)
 
     def _write_heading(self, chart: CostChart) -> None:
         self._range.set_text(formatting.cut(chart.range_text, _RANGE_LETTERS))

@@ -85,18 +85,7 @@ class Painter:
                 (plots.curve if chart.curve else plots.latency)(self._upper, chart)
             plots.breaches(self._upper, self._lower, chart)
             plots.thresholds(self._upper, self._lower, chart, names)
-            canvas: Any = self._figure.canvas  # its methods have no annotations
-            canvas.draw()
-            pixels = np.asarray(canvas.buffer_rgba())
-            png = encode_png(_halved(pixels) if chart.small else pixels)
-            self._release_pixels()
-        return png
-
-    def _release_pixels(self) -> None:
-        """Free the 6 MB of the picture: the process may be idle after it."""
-        FigureCanvasAgg(self._figure)  # takes the place of the present one
-        for text in self._figure.findobj(Text):
-            text._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one
+            return draw_png(self._figure, small=chart.small)
 
     def _remove_previous(self) -> None:
         """Remove the previous picture's content; ``Axes.clear`` would build every tick and spine again."""
@@ -216,6 +205,34 @@ def _write(
     """Write a text above the axes, ``gap`` points to the right of a place."""
     offset = (gap, plots.KEY_PT)
     return axes.annotate(text, place, xycoords=coordinates, xytext=offset, textcoords="offset points", **more)
+
+
+def one_axes(place: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
+    """Return a figure with one axes: left, bottom, width and height are shares of the picture. No axis has a label."""
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes(place)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_label_coords(0, 0)
+    return figure, axes
+
+
+def heading(figure: Figure, left: float, right: float) -> tuple[Text, Text]:
+    """Return the empty title and the empty text of the range, at these edges of the picture (as shares)."""
+    title = figure.text(left, _HEADING, "", size=_TITLE_PT, weight="bold")
+    return title, figure.text(right, _HEADING, "", color=palette.MUTED, ha="right")
+
+
+def draw_png(figure: Figure, *, small: bool = False) -> bytes:
+    """Return a figure as PNG, ``small`` in half its size, and free its pixels: the process may be idle after it."""
+    canvas: Any = figure.canvas  # its methods have no annotations
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())
+    png = encode_png(_halved(pixels) if small else pixels)
+    FigureCanvasAgg(figure)  # takes the place of the present one
+    for text in figure.findobj(Text):
+        text._renderer = None  # type: ignore[attr-defined]  # noqa: SLF001 - each text keeps the last one
+    return png
 
 
 def chart_style() -> Any:

@@ -17,10 +17,10 @@ from cogmeter.render.charts.painter import (
     TimeFormatter,
     TimeLocator,
     chart_style,
+    draw_png,
     no_warnings,
     set_scale,
 )
-from cogmeter.render.charts.png import encode_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,11 +77,7 @@ class ResourcesPainter:
                 self._panel(axes, chart, panel)
             if not chart.panels:
                 self._nothing(self._axes[0])
-            canvas: Any = self._figure.canvas
-            canvas.draw()
-            png = encode_png(np.asarray(canvas.buffer_rgba()))
-            FigureCanvasAgg(self._figure)  # frees the pixels of the present one
-        return png
+            return draw_png(self._figure)
 
     def _nothing(self, axes: Any) -> None:
         axes.xaxis.set_visible(False)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cogmeter.diagnosis import Status
 from cogmeter.render import formatting, palette
 from cogmeter.render.charts.chart import zone_or_utc, zone_text
-from cogmeter.render.charts.painter import chart_style, no_warnings
-from cogmeter.render.charts.png import encode_png
+from cogmeter.render.charts.painter import chart_style, draw_png, no_warnings
 from cogmeter.render.charts.state import PROBLEMS, SQUARES, columns_of, counts_text, rows_of, shown_squares
 from cogmeter.render.palette import state_of
 
@@ -65,11 +63,7 @@ class StatePainter:
             end = self._write(chart)
             self._set_height(end + _ROW // 2)
             self._draw_markers()
-            canvas: Any = self._figure.canvas
-            canvas.draw()
-            png = encode_png(np.asarray(canvas.buffer_rgba()))
-            FigureCanvasAgg(self._figure)  # frees the pixels of the present one
-        return png
+            return draw_png(self._figure)
 
     def _set_height(self, height: int) -> None:
         self._figure.set_size_inches(WIDTH / _DPI, height / _DPI)
