@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from cogmeter.query.comparison_periods import PeriodOrderError, UnknownPeriodError
 from cogmeter.schemas.comparison import ComparisonAnswer, comparison
-from cogmeter.web.api.params import BETWEEN, Operation, QueryParams, Subject
+from cogmeter.web.api.params import ServiceFilterParams, Subject
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import Route
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from cogmeter.monitor.monitor import Monitor
 
 LONGEST: Final = 200  # characters of a period
@@ -30,21 +27,12 @@ ComparedPeriodText = Annotated[
 ]
 
 
-class ComparisonParams(QueryParams):
+class ComparisonParams(ServiceFilterParams):
     """Parameters: the service or command, and the two periods."""
 
     service: Subject | None = None
-    operation: Operation | None = None
     before: ComparedPeriodText | None = None
     after: ComparedPeriodText | None = None
-
-    @model_validator(mode="after")
-    def _of_a_service(self) -> Self:
-        if self.operation is not None and self.service is None:
-            raise PydanticCustomError(
-                BETWEEN, "operation needs a service. Add the parameter service", {"parameters": "operation"}
-            )
-        return self
 
 
 async def read_comparison(monitor: Monitor, params: ComparisonParams) -> ComparisonAnswer:
