@@ -17,9 +17,11 @@ if TYPE_CHECKING:
         Erased,
         FailureGroup,
         Marker,
+        NewRecords,
         OperationRecord,
         Outcome,
         Person,
+        RecordPosition,
         Retention,
         Row,
         SampleStep,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.usage import UsageStore
 
 
@@ -118,6 +121,26 @@ class Store(Protocol):
         in which it starts. Days are UTC. The open minute is included. The result contains the covered range. Raises
         ValueError for another ``step_us``.
         """
+        ...
+
+    async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
+        """Return the first ``limit`` sealed minutes that start in [since_us, until_us), in order of time.
+
+        No later operation changes a sealed minute. Minutes without operations are left out, and so are those that were
+        cleaned up.
+        """
+        ...
+
+    async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
+        """Return the traces, alert changes and markers that were stored after ``position``, in that order.
+
+        At most ``limit`` of each kind are returned, and the position after them. A record that cannot be read is
+        passed over.
+        """
+        ...
+
+    async def newest_position(self) -> RecordPosition:
+        """Return the position after everything that is stored."""
         ...
 
     async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:

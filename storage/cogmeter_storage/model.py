@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cogmeter_storage.alerting import Alert, AlertChange
+
     Int64Array: TypeAlias = NDArray[np.int64]
 
 MINUTE_US = 60_000_000
@@ -274,3 +276,26 @@ class TraceRecord:
     left_out: int  # spans beyond the limit
     spans: tuple[SpanRecord, ...]
     id: int = 0  # assigned by the store
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPosition:
+    """How far a reader has read the records that are stored once: the ids of the last of each kind."""
+
+    trace: int = 0
+    change: int = 0  # of an alert
+    marker: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecords:
+    """The records after a position, and the position after them."""
+
+    position: RecordPosition
+    traces: tuple[TraceRecord, ...] = ()
+    changes: tuple[tuple[AlertChange, Alert], ...] = ()  # with the alerts in their present state
+    markers: tuple[Marker, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return True if there are any."""
+        return bool(self.traces or self.changes or self.markers)

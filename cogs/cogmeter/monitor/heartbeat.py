@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.diagnosis import Finding
 from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import Http, Timeouts, refusal
+from cogmeter.settings import env_name
 from cogmeter.settings.fields import PING, STATUS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Heartbeat:
         self._url = url
         self._problem = problem
         self._ping_s = ping_s
-        self._http = Http(FIELD, timeouts=TIMEOUTS)
+        self._http = Http(env_name(FIELD), timeouts=TIMEOUTS)
         self.sent = 0
         self.withheld = ""  # the problem at the last heartbeat
         self.failed = ""  # why the last heartbeat was not accepted

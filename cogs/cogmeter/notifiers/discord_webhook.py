@@ -28,6 +28,7 @@ from cogmeter.notifiers.discord_wording import (
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
 from cogmeter.render.embeds.alert import alert_embed_data
+from cogmeter.settings import env_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,7 +91,7 @@ class DiscordWebhookNotifier(Notifier):
         self._context_of = context_of
         self._ping = {"roles": ping_role, "users": ping_user}
         self._kind_of = kind_of
-        self._http = http or Http(FIELD)
+        self._http = http or Http(env_name(FIELD))
         self._clock = clock
 
     @classmethod

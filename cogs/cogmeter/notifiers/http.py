@@ -27,6 +27,7 @@ from cogmeter.redaction import MARK, redact
 from cogmeter.settings import env_name
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Collection, Mapping
 
     from aiohttp.abc import ResolveResult
@@ -129,14 +130,21 @@ class Http:
 
     def __init__(
         self,
-        field: str,
+        setting: str,
         *,
         private_redirects: bool = False,
+        redirects: int = MAX_REDIRECTS,
         resolver: AbstractResolver | None = None,
         timeouts: Timeouts | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """``field`` is the setting with the URL, for error texts. ``resolver`` replaces the system's."""
-        self.setting = env_name(field)
+        """``setting`` is the environment variable with the URL, for error texts. ``resolver`` replaces the system's.
+
+        With ``redirects=0`` none is followed: headers with a secret must not reach another host.
+        """
+        self.setting = setting
+        self._redirects = redirects
+        self._tls = tls
         self._private_redirects = private_redirects
         self._resolver = resolver
         self._timeouts = timeouts or Timeouts()
@@ -150,12 +158,17 @@ class Http:
             NotifyError: there was no response, or a redirect led where alerts must not go.
         """
         address, sent = self.parsed(url), {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
-        for redirects in range(MAX_REDIRECTS + 1):
+        for redirects in range(self._redirects + 1):
             response = await self._once(method, address, body, sent, redirected=redirects > 0)
             if response.status not in REDIRECTS:
                 return response
             address = self._next(address, response)
-        raise NotifyError(f"{self.setting}: more than {MAX_REDIRECTS} redirects in a row", permanent=True)
+        many = (
+            f"more than {self._redirects} redirects in a row"
+            if self._redirects
+            else "a redirect, which is not followed"
+        )
+        raise NotifyError(f"{self.setting}: {many}", permanent=True)
 
     def parsed(self, url: str) -> URL:
         """Return the URL.
@@ -192,7 +205,10 @@ class Http:
     def _connector(self, *, guarded: bool) -> aiohttp.TCPConnector:
         resolver = self._resolver or aiohttp.ThreadedResolver()
         return aiohttp.TCPConnector(
-            resolver=PublicResolver(resolver) if guarded else resolver, use_dns_cache=False, force_close=True
+            resolver=PublicResolver(resolver) if guarded else resolver,
+            use_dns_cache=False,
+            force_close=True,
+            ssl=self._tls or True,
         )
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:

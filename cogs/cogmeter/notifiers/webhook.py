@@ -11,6 +11,7 @@ from cogmeter.alerts.model import split_counts
 from cogmeter.notifiers.base import Notifier, SendRate, guide_fields, no_link
 from cogmeter.notifiers.http import Http, refusal
 from cogmeter.query.query import now_us
+from cogmeter.settings import env_name
 from cogmeter.times import SECOND_US, iso
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class WebhookNotifier(Notifier):
         self._url = url
         self._secret = secret
         self._link_of = link_of
-        self._http = http or Http(FIELD, private_redirects=private_redirects)
+        self._http = http or Http(env_name(FIELD), private_redirects=private_redirects)
         self._clock = clock
 
     @classmethod

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PIECE_US = 2 * DAY_US  # aggregated at once: with a sample every 15 s, 11,520 of one gauge
 _SAMPLES_PER_DELETE = 5000
-_TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
+TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
 _NO_END = 2**63 - 1  # the last time that SQLite can compare
 
@@ -80,7 +80,7 @@ def add_traces(raw: sqlite3.Connection, traces: Sequence[TraceRecord]) -> None:
     """Implement Store.add_traces; one transaction."""
     with transaction(raw):
         raw.executemany(
-            f"INSERT INTO trace ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - the columns are ours
+            f"INSERT INTO trace ({TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - the columns are ours
             map(_trace_row, traces),
         )
 
@@ -105,7 +105,7 @@ def slowest_traces(raw: sqlite3.Connection, damage: DamageLog, wanted: TraceFilt
     if wanted.one_each:  # the places are found without the spans, which are on pages of their own
         places = f"SELECT id, ROW_NUMBER() OVER (PARTITION BY service, operation {order}) AS place FROM trace"  # noqa: S608 - the texts above
         chosen = f"id IN (SELECT id FROM ({places} WHERE {chosen}) WHERE place = 1)"  # noqa: S608 - the texts above
-    statement = f"SELECT {_TRACE_COLUMNS}, id FROM trace WHERE {chosen} {order} LIMIT ?5 OFFSET ?6"  # noqa: S608 - the columns are ours
+    statement = f"SELECT {TRACE_COLUMNS}, id FROM trace WHERE {chosen} {order} LIMIT ?5 OFFSET ?6"  # noqa: S608 - the columns are ours
     until_us = _NO_END if wanted.until_us is None else wanted.until_us
     traces: list[TraceRecord] = []
     offset, more = 0, max(limit, 0)  # a negative LIMIT means no limit
@@ -113,7 +113,7 @@ def slowest_traces(raw: sqlite3.Connection, damage: DamageLog, wanted: TraceFilt
         rows = raw.execute(
             statement, (wanted.since_us, until_us, wanted.service, wanted.operation, more, offset)
         ).fetchall()
-        traces += filter(None, (_trace_of(row, damage) for row in rows))
+        traces += filter(None, (trace_of(row, damage) for row in rows))
         offset += len(rows)
         more = limit - len(traces) if len(rows) == more else 0
     return traces
@@ -136,7 +136,8 @@ def _trace_row(trace: TraceRecord) -> tuple[Any, ...]:
     return (*named, int(trace.outcome), trace.error, trace.left_out, text)
 
 
-def _trace_of(row: tuple[Any, ...], damage: DamageLog) -> TraceRecord | None:
+def trace_of(row: tuple[Any, ...], damage: DamageLog) -> TraceRecord | None:
+    """Return the record of a row of TRACE_COLUMNS and the id; None if its spans are damaged."""
     at_us, service, operation, duration_us, outcome, error, left_out, text, number = row
     try:
         spans = tuple(_span_of(*span) for span in json.loads(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.model import HOUR_US, SeriesRecord, StoreStatus, Tier
@@ -54,6 +55,14 @@ def totals(
             tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
             _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
+
+
+def sealed_minutes(
+    raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int, limit: int
+) -> list[SealedSlot]:
+    """Implement Store.sealed_minutes."""
+    with snapshot(raw):
+        return list(itertools.islice(read_slots(raw, damage, Tier.MINUTE, since_us, until_us), max(limit, 0)))
 
 
 def hour_versions(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> dict[int, object] | None:

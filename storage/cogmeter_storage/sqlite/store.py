@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import backup, erasure, maintenance, observations, reader, recovery, search, verify
+from cogmeter_storage.sqlite import backup, erasure, maintenance, new_records, observations, reader, recovery, search, verify
 from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.costs import SqliteCostStore
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
         Erased,
         FailureGroup,
         Marker,
+        NewRecords,
         OperationRecord,
         Person,
+        RecordPosition,
         Retention,
         Row,
         SampleStep,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.rollup import SealedSlot
 
 
 class SqliteStore:
@@ -112,6 +115,18 @@ class SqliteStore:
         return await self._reading.run(
             reader.totals, self._damage, position, since_us, until_us, groups=dict(groups), step_us=step_us
         )
+
+    async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
+        """Return sealed minutes in order of time."""
+        return await self._reading.run(reader.sealed_minutes, self._damage, since_us, until_us, limit)
+
+    async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
+        """Return what was stored after a position."""
+        return await self._reading.run(new_records.read, self._damage, position, limit)
+
+    async def newest_position(self) -> RecordPosition:
+        """Return the position after everything."""
+        return await self._reading.run(new_records.newest)
 
     async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
         """Return the versions of folded hours."""

@@ -73,14 +73,14 @@ async def test_the_resolver_returns_the_addresses_it_checked_and_no_private_one(
 
 
 def test_a_redirect_from_https_to_http_is_never_followed():
-    http = Http("alert_webhook_url", private_redirects=True)
+    http = Http("PERFORMANCE_ALERT_WEBHOOK_URL", private_redirects=True)
     with pytest.raises(NotifyError, match="from https to http, which is not followed") as raised:
         http._next(URL("https://a.example/"), HttpResponse(307, {"Location": "http://a.example/"}, b""))
     assert raised.value.permanent
 
 
 def test_a_redirect_target_loses_its_user_name_and_password():
-    there = Http("alert_webhook_url")._next(
+    there = Http("PERFORMANCE_ALERT_WEBHOOK_URL")._next(
         URL("https://a.example/in?x=1"), HttpResponse(308, {"Location": "https://me:you@b.example/out"}, b"")
     )
     assert str(there) == "https://b.example/out"

@@ -14,6 +14,7 @@ from cogmeter.notifiers.discord_webhook import DISCORD_EPOCH_MS, FIELD, DiscordW
 from cogmeter.notifiers.http import Http, Timeouts
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording.operation import now_ns
+from cogmeter.settings import env_name
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000
@@ -27,7 +28,7 @@ async def context_of(alert):
 
 
 def notifier(receiver, path=PATH, *, timeouts=None, **options):
-    http = Http(FIELD, timeouts=timeouts)
+    http = Http(env_name(FIELD), timeouts=timeouts)
     url = path if path.startswith("http") else receiver.url(path)
     return DiscordWebhookNotifier(
         SecretStr(url), **{"context_of": context_of, **options}, http=http, clock=lambda: NOW_US

@@ -15,6 +15,7 @@ from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import Http
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
 from cogmeter.query.query import now_us
+from cogmeter.settings import env_name
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 
@@ -30,7 +31,7 @@ async def test_the_pages_way_to_verify_a_signature_works(receiver, make_notice):
     exec(code, names)
     genuine = names["is_genuine"]
     for clock in (now_us, lambda: now_us() - 3_600_000_000):
-        sender = WebhookNotifier(SecretStr(receiver.url()), SecretStr("key"), http=Http(FIELD), clock=clock)
+        sender = WebhookNotifier(SecretStr(receiver.url()), SecretStr("key"), http=Http(env_name(FIELD)), clock=clock)
         await sender.notify(make_notice())
     new, old = receiver.seen
     assert genuine(new.headers, new.body, "key")

@@ -20,6 +20,7 @@ from cogmeter.notifiers.base import NotifyError
 from cogmeter.notifiers.http import MAX_REASON, Http, Timeouts, reason_of
 from cogmeter.notifiers.webhook import FIELD, WebhookNotifier, payload
 from cogmeter.query.query import now_us
+from cogmeter.settings import env_name
 from cogmeter_storage.alerting import AlertState, Step
 
 NOW_US = 1_755_426_610_000_000
@@ -29,7 +30,7 @@ SETTING = "PERFORMANCE_ALERT_WEBHOOK_URL"
 
 def notifier(url, *, key=None, timeouts=None, **options):
     secret = None if key is None else SecretStr(key)
-    http = Http(FIELD, timeouts=timeouts, **options)
+    http = Http(env_name(FIELD), timeouts=timeouts, **options)
     return WebhookNotifier(SecretStr(url), secret, http=http, clock=lambda: NOW_US)
 
 
