@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cogmeter.alerts.rules import RULES
-from cogmeter.settings import WITHOUT_EFFECT, Settings, env_name, example
+from cogmeter.settings import Settings, env_name, example
 from cogmeter_bot.settings import DASHBOARD, HTTP_PORT, OWN_DEFAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,12 +28,11 @@ def env_example() -> str:
     parts = [HEAD]
     for field, info in Settings.model_fields.items():
         unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
-        later = " (no effect in this version)" if field in WITHOUT_EFFECT else ""
         empty = info.default is None or info.default == frozenset()
         line = f"{env_name(field)}={SWITCHED_ON.get(env_name(field), example(field))}"
         unset = field in CALIBRATED or (empty and env_name(field) not in SWITCHED_ON)
         default = " Default: not set." if empty else " Learned where it is not set." if field in CALIBRATED else ""
-        parts.append(f"# {info.description}{later}. Unit: {unit}.{default}\n{'# ' if unset else ''}{line}\n")
+        parts.append(f"# {info.description}. Unit: {unit}.{default}\n{'# ' if unset else ''}{line}\n")
     return "\n".join(parts)
 
 
@@ -42,10 +41,9 @@ def table() -> str:
     rows = ["| Setting | Default | Unit | What it does |", "| --- | --- | --- | --- |"]
     for field, info in Settings.model_fields.items():
         unit = info.json_schema_extra["unit"]  # type: ignore[index,call-overload]  # every setting has one, see _setting
-        later = " *(no effect yet)*" if field in WITHOUT_EFFECT else ""
         empty = info.default is None or info.default == frozenset()
         default = "not set" if empty else f"`{example(field)}`"
-        rows.append(f"| `{env_name(field)}` | {default} | {unit} | {info.description}{later} |")
+        rows.append(f"| `{env_name(field)}` | {default} | {unit} | {info.description} |")
     return "\n".join(rows)
 
 

@@ -47,6 +47,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *_rules(monitor),
         *_calibration(monitor),
         *await _delivery(monitor),
+        *monitor.pushing.findings(),
         *_overhead(monitor),
         *_watching(monitor),
         *(finding for report in monitor.reporters for finding in report()),

@@ -124,6 +124,7 @@ class Health:
             shared["database"],
             monitor_checks.jobs(monitor, shared["jobs"]),
             monitor_checks.alerts(monitor),
+            *monitor_checks.pushes(monitor),
             monitor_checks.hooks(monitor),
             await monitor_checks.overhead(monitor),
             *monitor_checks.commands(monitor),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
 
 FULL: Final = 0.8  # fill level of the buffer that is degraded
+MANY_FAILURES: Final = 3  # attempts to push in a row: a single one is nothing, it is repeated
 
 
 def buffer(monitor: Monitor, *, dropping: bool) -> Check:
@@ -39,6 +40,16 @@ def alerts(monitor: Monitor) -> Check:
         return Check("alerts", Status.HEALTHY, f"sent to {', '.join(names) or 'no target'}")
     status = Status.UNHEALTHY if len(delivery.stopped) == len(names) else Status.DEGRADED
     return Check("alerts", status, f"not delivered: {', '.join(bad)}; /perf doctor shows why")
+
+
+def pushes(monitor: Monitor) -> list[Check]:
+    """Check that metrics are pushed to each target of the settings; no check without targets."""
+    pushers = monitor.pushing.pushers
+    bad = [pusher.target.name for pusher in pushers if pusher.failures > MANY_FAILURES or pusher.stopped]
+    if bad:
+        return [Check("push", Status.DEGRADED, f"not pushed: {', '.join(bad)}; /perf doctor shows why")]
+    names = ", ".join(pusher.target.name for pusher in pushers)
+    return [Check("push", Status.HEALTHY, f"pushed to {names}")] if pushers else []
 
 
 def hooks(monitor: Monitor) -> Check:

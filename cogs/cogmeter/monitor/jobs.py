@@ -51,7 +51,7 @@ def schedule_jobs(monitor: Monitor) -> None:
 async def sample(monitor: Monitor) -> None:
     """Read the gauges of all surfaces, keep them in memory and store them."""
     gauges, at_us = monitor.watcher.sample(), now_us()
-    monitor.gauges, monitor.sampled_ns = gauges, now_ns()
+    monitor.gauges, monitor.sampled_us, monitor.sampled_ns = gauges, at_us, now_ns()
     monitor.alerting.evaluator.sampled(at_us, gauges, monitor.watcher.loops(), monitor.watcher.grown)
     if monitor.alerting.evaluator.memory_grows_rapidly:
         monitor.watcher.count_objects_now()  # the next regular count may be 20 minutes away

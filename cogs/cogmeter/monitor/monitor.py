@@ -21,6 +21,7 @@ from cogmeter.monitor.clock_watch import ClockWatch
 from cogmeter.monitor.git_revision import revision
 from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
+from cogmeter.monitor.pushing import Pushing
 from cogmeter.monitor.scheduler import Scheduler
 from cogmeter.monitor.setting_changes import SettingChanges
 from cogmeter.notifiers.base import NotifierContext
@@ -84,11 +85,12 @@ class Monitor(Answers):
         self.faults: Counter[str] = Counter()  # of cogmeter, by part or job
         self.gauges: Mapping[str, float] = {}  # the newest sample of all surfaces
         self.began_ns = self.sampled_ns = now_ns()  # of its creation and of that sample
-        self.reopened = 0  # how often the database had to be opened again, and when
-        self.reopened_ns = 0
+        self.sampled_us = 0  # the wall time of that sample
+        self.reopened = self.reopened_ns = 0  # how often the database had to be opened again, and when
         self.parts = StartupGuard(self.faults)
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Scheduler(self.faults)
+        self.pushing = Pushing(self)
         self.clock_watch = ClockWatch(self._stepped, ahead_s=lambda: self.watcher.skew.ahead_s)
         self.bot = bot
         self._exit_stack = AsyncExitStack()
@@ -137,8 +139,10 @@ class Monitor(Answers):
             exit_stack.push_async_callback(self.clock_watch.stop)
             exit_stack.push_async_callback(self.charts.close)
             await self._start_alerts(exit_stack)
+            exit_stack.push_async_callback(self.pushing.end)  # after the last flush
             await self._start_flusher(exit_stack)
             await self._start_watching(exit_stack)
+            await self.pushing.begin()
             self._start_jobs(exit_stack)
             exit_stack.callback(self._stop_waiting)  # runs first
             self._exit_stack = exit_stack.pop_all()
@@ -170,6 +174,7 @@ class Monitor(Answers):
                     await self.watcher.reconfigure(self.settings)
                     await self._begin_alerting()
                 self._begin_out_of_band()
+                await self.pushing.restart()
                 schedule_jobs(self)
             finally:
                 self.schedule.resume()

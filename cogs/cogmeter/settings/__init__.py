@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
 from cogmeter.settings.fields import LOCAL_NAMES, PREFIX
-from cogmeter.settings.model import WITHOUT_EFFECT, Settings
+from cogmeter.settings.model import Settings
 from cogmeter.settings.overrides import (
     MergedSettings,
     checked_setting,
@@ -20,7 +20,6 @@ __all__ = [
     "ENV_FILE",
     "LOCAL_NAMES",
     "PREFIX",
-    "WITHOUT_EFFECT",
     "MergedSettings",
     "Settings",
     "SettingsError",

@@ -5,14 +5,20 @@ They are one class in three files, in the order in which documents list them: ``
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import SecretStr, field_validator
+from pydantic import PrivateAttr, SecretStr, field_validator
 
 from cogmeter.settings.alerting import AlertSettings
 from cogmeter.settings.fields import is_http, origin_of, placeholder_fault, setting
 from cogmeter.settings.prices import parse_prices
 from cogmeter.times import zone_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OTEL: Final = "OTEL_"  # begins the names of OpenTelemetry's own variables
 
 
 class Settings(AlertSettings):
@@ -21,7 +27,9 @@ class Settings(AlertSettings):
     export_format: Literal["json", "csv", "prometheus"] = setting(
         "json", "json, csv, prometheus", "The default export format"
     )
-    export_interval: int = setting(60_000, "milliseconds", "How often metrics are pushed", ge=1_000, le=86_400_000)
+    export_interval: int = setting(
+        60_000, "milliseconds", "How often metrics are pushed by OTLP and to Datadog", ge=1_000, le=86_400_000
+    )
     analytics_dashboard: bool = setting(
         False, "true or false", "Serve the web dashboard and the API", name="ENABLE_ANALYTICS_DASHBOARD"
     )
@@ -67,9 +75,42 @@ class Settings(AlertSettings):
     metrics_namespace: str = setting(
         "chatterbot", "name", "The prefix of metric names at /metrics", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,40}$"
     )
-    export_datadog: bool = setting(False, "true or false", "Send metrics to Datadog")
-    datadog_api_key: SecretStr | None = setting(None, "key", "Datadog's API key", name="DATADOG_API_KEY")
-    datadog_app_key: SecretStr | None = setting(None, "key", "Datadog's application key", name="DATADOG_APP_KEY")
+    export_otlp: bool = setting(
+        False,
+        "true or false",
+        "Push metrics, traces and alerts by OTLP over HTTP; set up by OpenTelemetry's own variables, such as "
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+    export_datadog: bool = setting(False, "true or false", "Push metrics, alerts and markers to Datadog")
+    datadog_api_key: SecretStr | None = setting(
+        None, "key", "Datadog's API key; DD_API_KEY is read, too", name="DATADOG_API_KEY", other_name="DD_API_KEY"
+    )
+    datadog_app_key: SecretStr | None = setting(
+        None,
+        "key",
+        "Datadog's application key. Pushing needs none; cogmeter push --check checks it together with the API key",
+        name="DATADOG_APP_KEY",
+        other_name="DD_APP_KEY",
+    )
+    datadog_site: str = setting(
+        "datadoghq.com",
+        "host name",
+        "Datadog's site of your account, such as datadoghq.eu",
+        name="DD_SITE",
+        pattern=r"^[a-z0-9.-]{1,100}$",
+    )
+    _otel_of_file: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def otel_variables(self) -> dict[str, str]:
+        """Return OpenTelemetry's own variables that are set: those of ``.env``, and over them the environment's."""
+        names = {name.upper(): value for name, value in os.environ.items() if value}
+        return self._otel_of_file | {name: value for name, value in names.items() if name.startswith(OTEL)}
+
+    def read_otel(self, values: Mapping[str, str | None]) -> None:
+        """Take OpenTelemetry's own variables out of the values of a file."""
+        names = {name.upper(): value for name, value in values.items()}
+        self._otel_of_file = {name: value for name, value in names.items() if value and name.startswith(OTEL)}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -131,7 +172,3 @@ class Settings(AlertSettings):
         if value is not None and (fault := placeholder_fault(value.get_secret_value())):
             raise ValueError(fault)
         return value
-
-
-# Settings of the guide that are not implemented yet: they are validated, and a warning says that they have no effect.
-WITHOUT_EFFECT = ("export_interval", "export_datadog", "datadog_api_key", "datadog_app_key")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cogmeter.redaction import quoted
 from cogmeter.settings.env_file import SettingsError
-from cogmeter.settings.model import WITHOUT_EFFECT, Settings
+from cogmeter.settings.model import Settings
 from cogmeter.settings.reading import env_name, fault_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _refusal(field: str) -> str:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     if "Secret" in str(info.annotation):
         return f"{env_name(field)} is secret and cannot be changed in chat. Set it in .env and restart the bot"
-    if not extra.get("in_chat", True) or field in WITHOUT_EFFECT:
+    if not extra.get("in_chat", True):
         return f"{env_name(field)} cannot be changed in chat. Set it in .env and restart the bot"
     if field.startswith(THRESHOLDS):
         return f"{env_name(field)} is a threshold. Change it with the command `thresholds set`"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cogmeter.redaction import quoted
 from cogmeter.settings.env_file import ENV_FILE, SettingsError, read_env_file
 from cogmeter.settings.fields import PREFIX
-from cogmeter.settings.model import WITHOUT_EFFECT, Settings
+from cogmeter.settings.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,10 +42,7 @@ def load_settings(env_file: str | Path | None = ENV_FILE) -> Settings:
         _logger.warning("%s", line)
     if settings is None or wrong:
         raise SettingsError("\n".join(wrong))
-    for field in WITHOUT_EFFECT:
-        if getattr(settings, field) == Settings.model_fields[field].default:
-            continue
-        _logger.warning("%s is set, and has no effect in this version", env_name(field))
+    settings.read_otel(values)
     return settings
 
 

@@ -17,10 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from cogmeter.exporters.gauge_names import COUNTER
 from cogmeter.exporters.prometheus import BOUNDS_S
 from cogmeter.recording.recorder import OTHER
 from cogmeter.web.metrics.counters import BOUNDS, SUM
-from cogmeter.web.metrics.families import COUNTER
 from cogmeter.web.server.negotiation import accepted, accepts_gzip, weight_of
 from cogmeter_storage.model import Outcome
 

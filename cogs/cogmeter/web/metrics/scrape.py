@@ -7,10 +7,11 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cogmeter.exporters.gauge_names import GAUGE
 from cogmeter.query.query import now_us
 from cogmeter.query.usage import people_of_operations
 from cogmeter.web.metrics.counters import Counters
-from cogmeter.web.metrics.families import GAUGE, Family, families, people_families
+from cogmeter.web.metrics.families import Family, families, people_families
 from cogmeter_storage.model import DAY_US, FAILURES, MINUTE_US
 
 if TYPE_CHECKING:

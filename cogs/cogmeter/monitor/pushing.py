@@ -1,0 +1,84 @@
+"""The pushers of one monitor: one for each target that the settings switch on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from cogmeter.push.base import Origin
+from cogmeter.push.pusher import Pusher
+from cogmeter.push.table import build, switched_on
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cogmeter.diagnosis import Finding
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.settings import Settings
+    from cogmeter_storage.base import Store
+
+INSTANCE: Final = "instance"  # the key of the database's own id
+
+
+class Pushing:
+    """Starts and stops the pushers."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.pushers: list[Pusher] = []
+        self._monitor = monitor
+
+    async def begin(self) -> None:
+        """Start the pushers of the present settings.
+
+        Raises:
+            SettingsError: a setting is invalid or missing; the text names it and the fix.
+        """
+        monitor = self._monitor
+        names = switched_on(monitor.settings)
+        if not names:
+            return
+        found = await origin(monitor.store, monitor.settings, monitor.recorder.errors.version)
+        for name in names:
+            with monitor.parts.guard(f"push {name}", "nothing is pushed there"):
+                target = await asyncio.to_thread(build, name, monitor.settings, found)
+                interval_s = monitor.settings.export_interval / 1000
+                pusher = Pusher(
+                    target, lambda: monitor.store, interval_s=interval_s, gauges=self._gauges, faults=monitor.faults
+                )
+                pusher.start()
+                self.pushers.append(pusher)
+
+    async def end(self) -> None:
+        """Stop the pushers, all at once, after a last push."""
+        pushers, self.pushers = self.pushers, []
+        await asyncio.gather(*(pusher.stop() for pusher in pushers))
+
+    async def restart(self) -> None:
+        """Stop, and start again with the present settings; see ``begin`` for errors."""
+        await self.end()
+        await self.begin()
+
+    def findings(self) -> list[Finding]:
+        """Return the doctor's findings about the targets."""
+        return [finding for pusher in self.pushers for finding in pusher.findings()]
+
+    def _gauges(self) -> tuple[int, Mapping[str, float]]:
+        """Return the newest sample and its time."""
+        monitor = self._monitor
+        return monitor.sampled_us if monitor.gauges else 0, monitor.gauges
+
+
+async def origin(store: Store, settings: Settings, version: str | None) -> Origin:
+    """Return what identifies the bot at the other end; the id of its database is made at the first push.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    stored = await store.get_value(INSTANCE)
+    if stored is None:
+        stored = str(uuid.uuid4()).encode()
+        await store.set_value(INSTANCE, stored)
+    host = await asyncio.to_thread(socket.gethostname)
+    return Origin(settings.metrics_namespace, stored.decode(errors="replace"), host, version or "")

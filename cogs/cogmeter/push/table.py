@@ -1,0 +1,33 @@
+"""The table of push targets: which module has each, and which setting switches it on."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cogmeter.push.base import Origin, PushTarget
+    from cogmeter.settings import Settings
+
+# By name: the module, which has a function ``build`` (see ``Build``), and the setting that switches the target on.
+TARGETS: Final = {
+    "otlp": ("otlp", "export_otlp"),
+    "datadog": ("datadog", "export_datadog"),
+}
+
+
+def build(name: str, settings: Settings, origin: Origin) -> PushTarget:
+    """Return the target of this name. Call it on a thread: it imports libraries.
+
+    Raises:
+        SettingsError: it lacks a setting, or one is invalid; the text names it and the fix.
+    """
+    builder: Callable[[Settings, Origin], PushTarget] = import_module(f"cogmeter.push.{TARGETS[name][0]}").build
+    return builder(settings, origin)
+
+
+def switched_on(settings: Settings) -> list[str]:
+    """Return the names of the targets that the settings switch on."""
+    return [name for name, (_, field) in TARGETS.items() if getattr(settings, field)]
