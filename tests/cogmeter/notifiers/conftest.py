@@ -1,104 +1,25 @@
-"""A local receiver of webhooks whose responses follow a script, and host names that a test resolves."""
+"""Host names that a test resolves, a store, and notices."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import logging
 import socket
 import traceback
-from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from http_receiver import SECRET, Receiver, serving
 
 from cogmeter.notifiers.base import Notice
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 
-SECRET = "T0ken-s3cret"
-
-
-@dataclass(frozen=True)
-class Seen:
-    method: str
-    path: str
-    headers: Any
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Receiver:
-    """Responds with the script's next step: a status, a status with headers, or a handler; then with 200."""
-
-    def __init__(self) -> None:
-        self.script: deque[Any] = deque()
-        self.seen: list[Seen] = []
-        self.over = asyncio.Event()  # handlers that hang wait for it
-        self.port = 0
-
-    def url(self, path: str = f"/alerts/{SECRET}", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.path_qs, request.headers, await request.read()))
-        step = self.script.popleft() if self.script else 200
-        if callable(step):
-            return await step(request)
-        status, headers = step if isinstance(step, tuple) else (step, {})
-        return web.Response(status=status, headers=headers)
-
-    async def hang(self, request: web.Request) -> web.StreamResponse:
-        """Send no response."""
-        await self.over.wait()
-        return web.Response()
-
-    async def drip(self, request: web.Request) -> web.StreamResponse:
-        """Send status 200 and a body that never ends."""
-        response = web.StreamResponse()
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while not self.over.is_set():
-                await response.write(b".")
-                await asyncio.sleep(0.01)
-        return response
-
-    async def flood(self, request: web.Request) -> web.StreamResponse:
-        """Send status 200 and a huge body."""
-        response = web.StreamResponse()
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while not self.over.is_set():
-                await response.write(b"x" * 65_536)
-        return response
-
-    async def hang_up(self, request: web.Request) -> web.StreamResponse:
-        """Read the request and close the connection without a response."""
-        request.transport.abort()
-        return web.Response()
-
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    app = web.Application(client_max_size=2**24)
-    app.router.add_route("*", "/{tail:.*}", receiver.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.port = runner.addresses[0][1]
-    yield receiver
-    receiver.over.set()
-    await runner.cleanup()
+    async with serving() as receiver:
+        yield receiver
 
 
 class Names(AbstractResolver):
