@@ -15,11 +15,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from cogmeter.diagnostics.health import Health
+from cogmeter.exporters.gauge_names import SAMPLED, SAMPLED_BY_PREFIX, metric_of
 from cogmeter.monitor import jobs
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.web.metrics.counters import BOUNDS, COLUMNS, SUM, CounterReading
 from cogmeter.web.metrics.exposition import HISTOGRAMS, Scraped, page
-from cogmeter.exporters.gauge_names import SAMPLED, SAMPLED_BY_PREFIX, metric_of
 from cogmeter.web.metrics.scrape import Scraper
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
