@@ -21,6 +21,7 @@ class Seen:
     path: str
     headers: Any
     body: bytes
+    accepted: bool = True  # read and counted, also if the response was lost
 
     @property
     def json(self) -> Any:
@@ -32,6 +33,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.script: deque[Any] = deque()
+        self.bodies: deque[bytes] = deque()  # of the next responses with a status
+        self.most_bytes = 10**9  # a larger body is answered with 413
         self.seen: list[Seen] = []
         self.over = asyncio.Event()  # handlers that hang wait for it
         self.port = 0
@@ -40,12 +43,15 @@ class Receiver:
         return f"http://{host}:{self.port}{path}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.path_qs, request.headers, await request.read()))
-        step = self.script.popleft() if self.script else 200
+        body = await request.read()
+        step = self.script.popleft() if self.script and len(body) <= self.most_bytes else 200
+        step = step if len(body) <= self.most_bytes else 413
+        refused = (step[0] if isinstance(step, tuple) else step) not in {200, 202} and not callable(step)
+        self.seen.append(Seen(request.method, request.path_qs, request.headers, body, not refused))
         if callable(step):
             return await step(request)
         status, headers = step if isinstance(step, tuple) else (step, {})
-        return web.Response(status=status, headers=headers)
+        return web.Response(status=status, headers=headers, body=self.bodies.popleft() if self.bodies else None)
 
     async def hang(self, request: web.Request) -> web.StreamResponse:
         """Send no response."""

@@ -100,8 +100,8 @@ class Pusher:
         cursor = await self._begin()
         while (batch := self._waiting[0] if self._waiting else await self._reader.next(cursor)) is not None:
             if await self._deliver(batch):
-                cursor = self._cursor = batch.after
-                await self._store().set_value(KEY + self.target.name, _stored(cursor))
+                cursor = batch.after
+                await self._keep(cursor)
         at_us, gauges = self._gauges()
         if gauges and at_us > self._gauges_us:
             await self._deliver(Batch(cursor, gauges=gauges, gauges_us=at_us))
@@ -168,6 +168,7 @@ class Pusher:
             cursor = _restored(await self._store().get_value(KEY + self.target.name))
         if cursor is None:
             cursor = Cursor(now_us // MINUTE_US * MINUTE_US, 0, await self._store().newest_position())
+            await self._keep(cursor)  # what follows waits, even if the first attempts fail
         if cursor.minute_us > now_us + MINUTE_US:  # the clock was ahead
             cursor = replace(cursor, minute_us=now_us // MINUTE_US * MINUTE_US, series=0)
             self._waiting = None
@@ -178,6 +179,10 @@ class Pusher:
             cursor, self._waiting = replace(cursor, minute_us=oldest_us, series=0), None
         self._cursor = cursor
         return cursor
+
+    async def _keep(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        await self._store().set_value(KEY + self.target.name, _stored(cursor))
 
     async def _deliver(self, batch: Batch) -> bool:
         """Send the requests of a batch; return False if smaller ones have to be read instead."""
