@@ -30,7 +30,6 @@ from cogmeter.query.query import Query, now_us
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.markers import THRESHOLD, mark_start
 from cogmeter.recording.operation import now_ns
-from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.recording.waiting import RunningReader
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
@@ -229,6 +228,8 @@ class Monitor(Answers):
     async def ready(self) -> None:
         """Check the alert targets now that the bot is connected, and not only at the first alert."""
         await self.alerting.delivery.prepare()
+        if self.bot.user is not None:
+            await self.pushing.named(self.bot.user.name)
 
     def _stop_waiting(self) -> None:
         """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""
@@ -243,7 +244,7 @@ class Monitor(Answers):
 
     async def _start_alerts(self, exit_stack: AsyncExitStack) -> None:
         with self.parts.guard("stored series", "they count against the limit of series when they are recorded again"):
-            await self._name_stored_series()
+            self.recorder.restore((one.service, one.operation) for one in await self.store.series())
         self.watcher = Watcher(self.bot, self.settings, self.recorder)
         people = self.watcher.tracker.people
         people.key = new_key()
@@ -286,12 +287,6 @@ class Monitor(Answers):
 
     async def _running_from(self, least_s: float) -> list[Running]:
         return await (await self.running()).oldest(least_s)
-
-    async def _name_stored_series(self) -> None:
-        """Count stored series against the limit of series; this run did not record those beyond it."""
-        for stored in await self.store.series():
-            if len(self.recorder.names) < MAX_SERIES:
-                self.recorder.series(stored.service, stored.operation)
 
     def _notifiers(self, incidents: IncidentReader) -> list[Notifier]:
         chart_of = self.chart_builder.breach

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 INSTANCE: Final = "instance"  # the key of the database's own id
+BOT: Final = "bot name"  # the key of the bot's name, which is known once it is connected
 
 
 class Pushing:
@@ -60,6 +61,13 @@ class Pushing:
         await self.end()
         await self.begin()
 
+    async def named(self, name: str) -> None:
+        """Use this name of the bot from now on, also after a restart."""
+        stored = name.encode()
+        if self.pushers and await self._monitor.store.get_value(BOT) != stored:
+            await self._monitor.store.set_value(BOT, stored)
+            await self.restart()
+
     def findings(self) -> list[Finding]:
         """Return the doctor's findings about the targets."""
         return [finding for pusher in self.pushers for finding in pusher.findings()]
@@ -73,6 +81,8 @@ class Pushing:
 async def origin(store: Store, settings: Settings, version: str | None) -> Origin:
     """Return what identifies the bot at the other end; the id of its database is made at the first push.
 
+    Before the bot was connected for the first time, it has the name of the metrics at ``/metrics``.
+
     Raises:
         StorageError: the store cannot be used.
     """
@@ -81,4 +91,5 @@ async def origin(store: Store, settings: Settings, version: str | None) -> Origi
         stored = str(uuid.uuid4()).encode()
         await store.set_value(INSTANCE, stored)
     host = await asyncio.to_thread(socket.gethostname)
-    return Origin(settings.metrics_namespace, stored.decode(errors="replace"), host, version or "")
+    name = (await store.get_value(BOT) or b"").decode(errors="replace") or settings.metrics_namespace
+    return Origin(name, stored.decode(errors="replace"), host, version or "")

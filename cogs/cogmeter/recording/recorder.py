@@ -126,6 +126,12 @@ class Recorder:
         with lock:  # two threads at once must get two numbers, or the same number for the same names
             return self._new_series(service, operation)
 
+    def restore(self, names: Iterable[tuple[str, str]]) -> None:
+        """Count stored series against the limit of series; this run did not record those beyond it."""
+        for service, operation in names:
+            if len(self.names) < MAX_SERIES:
+                self.series(service, operation)
+
     def _new_series(self, service: str, operation: str) -> int:
         known = self._numbers.get(service, {}).get(operation)
         if known is not None:

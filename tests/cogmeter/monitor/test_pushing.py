@@ -139,3 +139,12 @@ async def test_a_change_that_cannot_be_put_into_effect_is_undone(start, monkeypa
         await monitor.setting_changes.change({"export_otlp": "true"}, "ada")
     assert monitor.settings.export_otlp is False
     assert monitor.pushing.pushers == []
+
+
+async def test_the_bots_name_is_used_from_the_first_connection_on_and_after_a_restart(start, receiver):
+    monitor = await start(export_otlp=True)
+    await monitor.pushing.named("Helper ✨")
+    await until(lambda: receiver.seen)
+    await monitor.stop()
+    again = await start(export_otlp=True)
+    assert again.pushing.pushers[0].target._origin.name == "Helper ✨"
