@@ -31,7 +31,7 @@ from cogmeter.recording.usage import UsageRecorder
 from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cogmeter.recording.tracing import Entered, Scope
 
