@@ -54,7 +54,8 @@ def advise(
     delays_s = [delay_s for delay_s in LASTING_S if delay_s > limit.for_s]
 
     def raised(value: float) -> tuple[list[Episode], list[Episode]]:
-        return (fired(_raised(limit, value)),) * 2
+        episodes = fired(_raised(limit, value))
+        return episodes, episodes
 
     def delayed(value: float) -> tuple[list[Episode], list[Episode]]:
         # A breach may last a minute longer than its replay: it must not be said to end before it would fire.
