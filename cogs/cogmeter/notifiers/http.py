@@ -333,7 +333,8 @@ def _message(text: str) -> str:
         if isinstance(parsed, dict):
             inner = parsed.get("error")
             parsed = {**inner, **parsed} if isinstance(inner, dict) else parsed
-            values = (parsed.get(name) for name in _MESSAGES)
+            errors = parsed.get("errors")  # a list of texts
+            values = (*map(parsed.get, _MESSAGES), *(errors if isinstance(errors, list) else ()))
             return next((value for value in values if isinstance(value, str) and value), "")[: 4 * MAX_REASON]
         return ""
     if title := _TITLE.search(text):

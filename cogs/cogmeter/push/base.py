@@ -12,7 +12,7 @@ from cogmeter_storage.clock import clock
 from cogmeter_storage.model import MINUTE_US, NewRecords, RecordPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cogmeter.notifiers.http import Http, HttpResponse
     from cogmeter_storage.model import Outcome
@@ -160,8 +160,16 @@ class PushTarget(ABC):
         return ""
 
 
-async def posted(http: Http, request: Request, method: str = "POST") -> HttpResponse:
+async def posted(
+    http: Http,
+    request: Request,
+    method: str = "POST",
+    *,
+    failing: Callable[[HttpResponse, str], PushError] | None = None,
+) -> HttpResponse:
     """Send a request; return the response of an endpoint that accepted it.
+
+    ``failing`` replaces ``failure`` where the endpoint's responses say more.
 
     Raises:
         PushError: there was no response in time, or one that refuses the request.
@@ -173,7 +181,7 @@ async def posted(http: Http, request: Request, method: str = "POST") -> HttpResp
     else:
         if 200 <= response.status < 300:
             return response
-        failed = failure(response, http.setting)
+        failed = (failing or failure)(response, http.setting)
     raise failed
 
 

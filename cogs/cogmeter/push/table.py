@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TARGETS: Final = {
     "otlp": ("otlp", "export_otlp"),
     "datadog": ("datadog", "export_datadog"),
+    "statsd": ("statsd", "export_statsd"),
 }
 
 

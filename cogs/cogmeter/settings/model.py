@@ -95,9 +95,16 @@ class Settings(AlertSettings):
     datadog_site: str = setting(
         "datadoghq.com",
         "host name",
-        "Datadog's site of your account, such as datadoghq.eu",
+        "Datadog's site of your account, such as datadoghq.eu; or the URL of a proxy that forwards its API",
         name="DD_SITE",
-        pattern=r"^[a-z0-9.-]{1,100}$",
+        pattern=r"^([A-Za-z0-9.-]{1,100}|https?://[A-Za-z0-9.:/_\[\]-]{1,200})$",
+    )
+    export_statsd: str | None = setting(
+        None,
+        "host:port",
+        "Push metrics by DogStatsD (UDP) to a Datadog Agent from version 7.40 on",
+        example="localhost:8125",
+        pattern=r"^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$",
     )
     _otel_of_file: dict[str, str] = PrivateAttr(default_factory=dict)
 
