@@ -86,7 +86,7 @@ class DatadogTarget(PushTarget):
 
     def __init__(self, site: str, api_key: str, origin: Origin, *, app_key: str = "") -> None:
         """``site`` is a host name such as datadoghq.eu, or a URL that is used as it is."""
-        self._url = site.rstrip("/") if "://" in site else f"https://api.{site.lower()}"
+        self._url = site.rstrip("/") if "://" in site else f"https://api.{site}"
         self._http = Http(env_name("datadog_site"), redirects=0)
         self._api_key = api_key
         self._app_key = app_key

@@ -81,7 +81,7 @@ class Settings(AlertSettings):
         "Push metrics, traces and alerts by OTLP over HTTP; set up by OpenTelemetry's own variables, such as "
         "OTEL_EXPORTER_OTLP_ENDPOINT",
     )
-    export_datadog: bool = setting(False, "true or false", "Push metrics, alerts and markers to Datadog")
+    export_datadog: bool = setting(False, "true or false", "Push metrics, alerts and markers to Datadog", in_chat=False)
     datadog_api_key: SecretStr | None = setting(
         None, "key", "Datadog's API key; DD_API_KEY is read, too", name="DATADOG_API_KEY", other_name="DD_API_KEY"
     )
@@ -95,15 +95,17 @@ class Settings(AlertSettings):
     datadog_site: str = setting(
         "datadoghq.com",
         "host name",
-        "Datadog's site of your account, such as datadoghq.eu; or the URL of a proxy that forwards its API",
+        "Datadog's site of your account, such as datadoghq.eu; or the URL of a proxy for its API, without a path",
         name="DD_SITE",
-        pattern=r"^([A-Za-z0-9.-]{1,100}|https?://[A-Za-z0-9.:/_\[\]-]{1,200})$",
+        in_chat=False,  # the key is sent there
+        pattern=r"^([a-z0-9.-]{1,80}\.[a-z]{2,20}|https?://([a-z0-9.-]{1,100}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?/?)$",
     )
     export_statsd: str | None = setting(
         None,
         "host:port",
         "Push metrics by DogStatsD (UDP) to a Datadog Agent from version 7.40 on",
         example="localhost:8125",
+        in_chat=False,
         pattern=r"^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$",
     )
     _otel_of_file: dict[str, str] = PrivateAttr(default_factory=dict)
