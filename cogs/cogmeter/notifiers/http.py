@@ -162,7 +162,8 @@ class Http:
             response = await self._once(method, address, body, sent, redirected=redirects > 0)
             if response.status not in REDIRECTS:
                 return response
-            address = self._next(address, response)
+            if self._redirects:
+                address = self._next(address, response)
         many = (
             f"more than {self._redirects} redirects in a row"
             if self._redirects

@@ -101,7 +101,9 @@ class DatadogTarget(PushTarget):
         events = [(change.at_us, self._alert(change, alert)) for change, alert in batch.records.changes]
         events += [(marker.at_us, self._marker(marker)) for marker in batch.records.markers]
         if late := sum(at_us < oldest_us for at_us, _ in events):
-            _logger.warning("%d events are not pushed to Datadog: older than the 18 hours that it accepts", late)
+            _logger.warning(
+                "Events that are not pushed to Datadog, because it accepts none older than 18 hours: %d", late
+            )
         requests += [self._request("/api/v1/events", event, "events") for at_us, event in events if at_us >= oldest_us]
         return requests
 

@@ -174,8 +174,8 @@ class Pusher:
             self._waiting = None
         oldest_us = (now_us - self.target.oldest_us) // MINUTE_US * MINUTE_US
         if cursor.minute_us < oldest_us:
-            dropped = await self._reader.skipped(cursor, oldest_us)
-            self._drop(dropped, "older than it accepts")
+            if dropped := await self._reader.skipped(cursor, oldest_us):  # none after a quiet hour
+                self._drop(dropped, "older than it accepts")
             cursor, self._waiting = replace(cursor, minute_us=oldest_us, series=0), None
         self._cursor = cursor
         return cursor

@@ -8,13 +8,12 @@ import random
 
 import pytest
 from aiohttp import web
-from conftest import ORIGIN
 from datadog_intake import Intake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogmeter.push import datadog, reader
-from cogmeter.push.base import Batch, Cursor, PushError, SeriesMinute
+from cogmeter.push.base import Batch, Cursor, Origin, PushError, SeriesMinute
 from cogmeter.push.datadog import DatadogTarget, build
 from cogmeter.push.pusher import Pusher
 from cogmeter.push.tagged import DURATION, OPERATIONS, TaggedPoints, tag
@@ -25,6 +24,7 @@ from cogmeter_storage import Marker, Outcome
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
+ORIGIN = Origin("chatterbot", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", "host-1", "1.4")
 KEY = "0123456789abcdef0123456789abcdef"
 APP_KEY = "fedcba9876543210fedcba9876543210fedcba98"
 
@@ -283,7 +283,7 @@ async def test_events_that_are_too_old_are_left_out_and_said(store, make_pusher,
     now[0] += 20 * HOUR_US
     await pusher.push()
     assert receiver.seen == []
-    assert caplog.messages == ["1 events are not pushed to Datadog: older than the 18 hours that it accepts"]
+    assert caplog.messages == ["Events that are not pushed to Datadog, because it accepts none older than 18 hours: 1"]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -396,7 +396,7 @@ async def test_a_redirect_does_not_get_the_key(make_target, receiver):
     target = make_target()
     (request,) = target.encode(minute_of(0, ("graph", "query", [1])))
     receiver.script.append((307, {"Location": receiver.url("/other")}))
-    with pytest.raises(PushError, match="DD_SITE: a redirect"):
+    with pytest.raises(PushError, match=r"^DD_SITE: a redirect, which is not followed$"):
         await target.send(request)
     assert len(receiver.seen) == 1
 
