@@ -35,7 +35,7 @@ OLDEST_US: Final = HOUR_US - 2 * MINUTE_US
 OPERATIONS: Final = "cogmeter.operations"
 DURATION: Final = "cogmeter.operation.duration"
 TAG: Final = 200  # characters, with the key
-PIECE: Final = 25  # series that are computed before other threads may run
+PIECE: Final = 10  # series that are computed before other threads may run: about a millisecond
 _UNITS: Final = {"s": "second", "By": "byte", "{thread}": "thread"}  # from UCUM
 _OTHER: Final = re.compile(r"(?:[^\w\-:./]|_)+")
 
