@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,6 +17,8 @@ from cogmeter_bot.zones import LOCAL, use_zone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+
+    from click.shell_completion import CompletionItem
 
     from cogmeter.query.records import Range
     from cogmeter.settings import Settings
@@ -122,6 +125,32 @@ def _complete(context: click.Context, request: Callable[[Source], Awaitable[list
     except Exception:  # noqa: BLE001 - a shell shows only names here
         return []
     return [name for name in names if name.isprintable()]  # a shell writes them to the terminal unescaped
+
+
+class TableChoice(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has it without arguments
+    """A key of a table, whose module is imported only for a value or for the help of its command."""
+
+    def __init__(self, name: str, module: str, table: str) -> None:
+        self.name = name
+        self._module = module
+        self._table = table
+
+    @property
+    def choice(self) -> click.Choice[str]:
+        """The keys."""
+        return click.Choice(tuple(getattr(import_module(self._module), self._table)))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002 - see click
+        """Implement click.Choice.get_metavar."""
+        return f"[{'|'.join(self.choice.choices)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Implement click.Choice.convert."""
+        return self.choice.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Implement click.Choice.shell_complete."""
+        return self.choice.shell_complete(ctx, param, incomplete)
 
 
 class Finite(click.FloatRange):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
 from cogmeter_bot.cli.exits import exit_on_signals, reporting_errors
-from cogmeter_bot.cli.options import ReadingOptions, database_option, export_options
+from cogmeter_bot.cli.options import ReadingOptions, TableChoice, database_option, export_options
 from cogmeter_bot.cli.output import progress
+from cogmeter_bot.cli.push import TARGET, back_fill
 from cogmeter_bot.cli.text import echo
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from cogmeter.query.records import Range
     from cogmeter_bot.cli.output import ProgressStep
     from cogmeter_bot.importing import ImportResult
@@ -23,36 +22,11 @@ if TYPE_CHECKING:
 DEFAULT_NAME: Final = "performance-export"
 
 
-class ExportFormat(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has it without arguments
-    """A format of ``exporters.table``, which is imported only for a value or for this command's help."""
-
-    name = "format"
-
-    @property
-    def choice(self) -> click.Choice[str]:
-        """The formats."""
-        from cogmeter.exporters.table import EXPORTERS
-
-        return click.Choice(tuple(EXPORTERS))
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002 - see click
-        """Implement click.Choice.get_metavar."""
-        return f"[{'|'.join(self.choice.choices)}]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Implement click.Choice.convert."""
-        return self.choice.convert(value, param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Implement click.Choice.shell_complete."""
-        return self.choice.shell_complete(ctx, param, incomplete)
-
-
 @click.command()
 @click.option(
     "--format",
     "kind",
-    type=ExportFormat(),
+    type=TableChoice("format", "cogmeter.exporters.table", "EXPORTERS"),
     help="Format (default: by the suffix of FILE, else PERFORMANCE_EXPORT_FORMAT).",
 )
 @click.option(
@@ -65,13 +39,22 @@ class ExportFormat(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has 
     " - is standard output, and .gz at the end compresses.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--push", "target", type=TARGET, help="Send the given range to this push target instead of a file.")
 @export_options
-def export(options: ReadingOptions, kind: str | None, path: Path | None, force: bool) -> None:
-    """Export operations and statistics to a file or a pipe.
+def export(options: ReadingOptions, kind: str | None, path: Path | None, force: bool, target: str | None) -> None:
+    """Export operations and statistics to a file, a pipe or a push target.
 
     The export contains all stored operations, or those of the given range and services. FILE appears only when it is
     complete.
+
+    With --push, the minutes, traces, alert changes and markers of the range are sent to a monitoring system, also while
+    the bot runs. This needs the database and a range, and does not change what the bot pushes.
     """
+    if target is not None:
+        if kind or path or force:
+            raise click.UsageError("--push writes no file. Remove --format, --output and --force.")
+        back_fill(options, target)
+        return
     from cogmeter.exporters.table import exporter, format_of
     from cogmeter_bot.files import STDOUT, check_writable, is_redirected, output
 

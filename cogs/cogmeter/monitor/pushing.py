@@ -86,10 +86,18 @@ async def origin(store: Store, settings: Settings, version: str | None) -> Origi
     Raises:
         StorageError: the store cannot be used.
     """
-    stored = await store.get_value(INSTANCE)
-    if stored is None:
-        stored = str(uuid.uuid4()).encode()
-        await store.set_value(INSTANCE, stored)
+    if await store.get_value(INSTANCE) is None:
+        await store.set_value(INSTANCE, str(uuid.uuid4()).encode())
+    return await stored_origin(store, settings, version)
+
+
+async def stored_origin(store: Store | None, settings: Settings, version: str | None) -> Origin:
+    """Return what identifies the bot, from a store that may be read-only. Before the first push it has no id.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    found = [await store.get_value(key) for key in (INSTANCE, BOT)] if store else [None, None]
+    instance, name = ((value or b"").decode(errors="replace") for value in found)
     host = await asyncio.to_thread(socket.gethostname)
-    name = (await store.get_value(BOT) or b"").decode(errors="replace") or settings.metrics_namespace
-    return Origin(name, stored.decode(errors="replace"), host, version or "")
+    return Origin(name or settings.metrics_namespace, instance, host, version or "")

@@ -23,10 +23,20 @@ def build(name: str, settings: Settings, origin: Origin) -> PushTarget:
     """Return the target of this name. Call it on a thread: it imports libraries.
 
     Raises:
-        SettingsError: it lacks a setting, or one is invalid; the text names it and the fix.
+        SettingsError: it lacks a setting or its extra, or a setting is invalid; the text names it and the fix.
     """
-    builder: Callable[[Settings, Origin], PushTarget] = import_module(f"cogmeter.push.{TARGETS[name][0]}").build
-    return builder(settings, origin)
+    module, field = TARGETS[name]
+    try:
+        builder: Callable[[Settings, Origin], PushTarget] = import_module(f"cogmeter.push.{module}").build
+    except ImportError as error:
+        if (error.name or "cogmeter").partition(".")[0] == "cogmeter":  # not a library
+            raise
+        missing = error.name
+    else:
+        return builder(settings, origin)
+    from cogmeter.settings import SettingsError, env_name  # not for the table alone: help pages show it
+
+    raise SettingsError(f"{env_name(field)}: a library is missing ({missing}). Run pip install 'cogmeter[{name}]'")
 
 
 def switched_on(settings: Settings) -> list[str]:

@@ -13,7 +13,8 @@ from cogmeter.exporters.base import Exporter
 from cogmeter.exporters.table import EXPORTERS, exporter, format_of
 from cogmeter.settings import Settings
 from cogmeter.web.api.routes.operations import ROUTES, ExportParams
-from cogmeter_bot.cli.transfer import ExportFormat, export
+from cogmeter_bot.cli.options import TableChoice
+from cogmeter_bot.cli.transfer import export
 
 ROOT = Path(__file__).parents[3]
 OTHERS = {"__init__", "base", "table", "reading", "limited_file"}  # modules that are no format
@@ -54,7 +55,7 @@ def test_the_api_the_command_line_and_the_documents_list_the_table():
         exporter(name).media_type for name in EXPORTERS
     }
     (option,) = (one for one in export.params if one.name == "kind")
-    assert isinstance(option.type, ExportFormat)
+    assert isinstance(option.type, TableChoice)
     assert tuple(option.type.choice.choices) == tuple(EXPORTERS)
     choices = r"\|".join(EXPORTERS)
     assert f"--format [{choices}]" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
