@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter.push.backfill import BackfillReport, BackfillStoppedError
-    from cogmeter.query.records import Range
 
 TARGET: Final = TableChoice("target", "cogmeter.push.table", "TARGETS")
 
@@ -71,24 +71,27 @@ def back_fill(options: ReadingOptions, target: str) -> None:
             with progress("Pushing", "minutes") as step:
                 report = asyncio.run(send_range(target, time_range, options.services, options.database, step))
         except BackfillStoppedError as error:
-            raise Failure(_stopped(error, target, time_range)) from None
-    echo("\n".join(_lines(report, target)), err=True)
+            raise Failure(_stopped(error, target, options, time_range.until_us)) from None
+    echo("\n".join(_lines(report, target)))
 
 
-def _stopped(error: BackfillStoppedError, target: str, time_range: Range) -> str:
+def _stopped(error: BackfillStoppedError, target: str, options: ReadingOptions, until_us: int) -> str:
     """Return why a back-fill ended early, how far it came, and how to continue."""
     from cogmeter.times import iso
+    from cogmeter_storage.model import MINUTE_US
 
     accepted = _accepted(error.report)
-    next_us, until = error.next_us, iso(time_range.until_us)
-    if next_us is None:
+    if error.next_us is None:
         return (
             f"{error}. All minutes were accepted ({accepted}), but not all traces, alert changes and markers. "
             "Repeat the command: minutes that are sent again have the same times and values."
         )
     last = f"The last minute accepted begins at {iso(error.last_us)}" if error.last_us else "No minute was accepted"
-    command = f"cogmeter export --push {target} --since {iso(next_us)} --until {until}"
-    return f"{error}. {last} ({accepted}). To continue: {command}"
+    until = iso(-(-until_us // MINUTE_US) * MINUTE_US)
+    command = ["cogmeter", "export", "--push", target, "--since", iso(error.next_us), "--until", until]
+    command += ["--services", ",".join(options.services)] if options.services else []
+    command += ["--database", str(options.database)] if options.database else []
+    return f"{error}. {last} ({accepted}). To continue: {shlex.join(command)}"
 
 
 def _accepted(report: BackfillReport) -> str:

@@ -116,16 +116,23 @@ class Backfill:
         """Return the part of a batch that is in the range and of the services."""
         records, services = batch.records, self._services
 
-        def inside(at_us: int, service: str | None = None) -> bool:
-            return self._since_us <= at_us < self._until_us and (None in {services, service} or service in services)
+        def inside(at_us: int) -> bool:
+            return self._since_us <= at_us < self._until_us
+
+        def wanted(service: str) -> bool:
+            return services is None or service in services
 
         return replace(
             batch,
-            series=tuple(one for one in batch.series if services is None or one.service in services),
+            series=tuple(one for one in batch.series if wanted(one.service)),
             records=replace(
                 records,
-                traces=tuple(trace for trace in records.traces if inside(trace.at_us, trace.service)),
-                changes=tuple(pair for pair in records.changes if inside(pair[0].at_us, pair[1].service)),
+                traces=tuple(trace for trace in records.traces if inside(trace.at_us) and wanted(trace.service)),
+                changes=tuple(
+                    (change, alert)
+                    for change, alert in records.changes
+                    if inside(change.at_us) and wanted(alert.service)
+                ),
                 markers=tuple(marker for marker in records.markers if inside(marker.at_us)),
             ),
         )

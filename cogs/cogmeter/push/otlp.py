@@ -156,9 +156,11 @@ class OtlpTarget(PushTarget):
         """Send one gauge, and return where it was sent."""
         (request,) = self.encode(Batch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
         rejection = await self.send(request)
+        http = self._https["metrics"]
+        place = f"{http.setting} ({http.parsed(request.url).host})"  # the rest of an address may be secret
         if rejection is not None:
-            return f"{request.url} accepts requests, but rejected {rejection.points} of 1 points: {rejection.reason}"
-        return f"{request.url} accepted one sample of process.thread.count"
+            return f"{place} accepts requests, but rejected {rejection.points} of 1 points: {rejection.reason}"
+        return f"{place} accepted one sample of process.thread.count"
 
     def _metrics(self, batch: Batch) -> Request:
         message = ExportMetricsServiceRequest()
