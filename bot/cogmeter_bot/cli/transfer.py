@@ -42,7 +42,7 @@ DEFAULT_NAME: Final = "performance-export"
 @click.option("--push", "target", type=TARGET, help="Send the given range to this push target instead of a file.")
 @export_options
 def export(options: ReadingOptions, kind: str | None, path: Path | None, force: bool, target: str | None) -> None:
-    """Export operations and statistics to a file, a pipe or a push target.
+    """Export operations and statistics to a file or a push target.
 
     The export contains all stored operations, or those of the given range and services. FILE appears only when it is
     complete.

@@ -205,3 +205,22 @@ async def test_a_check_that_cannot_begin_names_the_setting(run, receiver, argume
     code, out, err = await run("push", *arguments, **variables)
     assert (code, out, err.count("\n"), receiver.seen) == (2, "", 1, [])
     assert said in err
+
+
+async def test_a_missing_extra_is_named_with_the_command_that_installs_it(run, receiver):
+    code = "import sys; sys.modules['opentelemetry'] = None; from cogmeter_bot.cli import main; main()"
+    done = await run("push", "--check", "otlp", program=("-c", code))
+    assert done[:2] == (2, "")
+    assert "PERFORMANCE_EXPORT_OTLP: a library is missing" in done[2]
+    assert "Run pip install 'cogmeter[otlp]'" in done[2]
+
+
+async def test_on_a_terminal_the_minutes_are_counted_while_they_are_sent(terminal, database, receiver, end_us):
+    arguments = ("export", "--push", "otlp", "--since", iso(end_us - 20 * MINUTE_US), "--until", iso(end_us))
+    said, code = await asyncio.to_thread(
+        lambda: terminal(*arguments, columns=120, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url(""))
+    )
+    assert code == 0
+    assert "Pushing" in said
+    assert "/20 minutes" in said
+    assert "Pushed to otlp: 20 minutes" in said
