@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 
 import pytest
@@ -220,6 +221,7 @@ async def test_on_a_terminal_the_minutes_are_counted_while_they_are_sent(termina
     said, code = await asyncio.to_thread(
         lambda: terminal(*arguments, columns=120, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url(""))
     )
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     assert code == 0
     assert "Pushing" in said
     assert "/20 minutes" in said
