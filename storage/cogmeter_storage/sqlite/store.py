@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
-from cogmeter_storage.sqlite import backup, erasure, maintenance, new_records, observations, reader, recovery, search, verify
+from cogmeter_storage.sqlite import (
+    backup,
+    erasure,
+    maintenance,
+    new_records,
+    observations,
+    reader,
+    recovery,
+    search,
+    verify,
+)
 from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
 from cogmeter_storage.sqlite.costs import SqliteCostStore
