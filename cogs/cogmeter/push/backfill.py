@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cogmeter.push.base import Batch, Cursor, PushError
+from cogmeter.push.base import Cursor, PushBatch, PushError
 from cogmeter.push.reader import FAR_US, BatchReader
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import MINUTE_US
@@ -112,7 +112,7 @@ class Backfill:
         """The minutes of the range that the target accepts."""
         return (self._until_us - self._start_us) // MINUTE_US
 
-    def _chosen(self, batch: Batch) -> Batch:
+    def _chosen(self, batch: PushBatch) -> PushBatch:
         """Return the part of a batch that is in the range and of the services."""
         records, services = batch.records, self._services
 
@@ -137,7 +137,7 @@ class Backfill:
             ),
         )
 
-    async def _send(self, batch: Batch) -> bool:
+    async def _send(self, batch: PushBatch) -> bool:
         """Send a batch; return False if smaller ones have to be read instead."""
         for request in await asyncio.to_thread(self._target.encode, batch):
             try:
@@ -153,7 +153,7 @@ class Backfill:
         self._count(batch)
         return True
 
-    def _count(self, batch: Batch) -> None:
+    def _count(self, batch: PushBatch) -> None:
         report, records = self._report, batch.records
         if batch.series and batch.minute_us != self._counted_us:
             report.minutes, self._counted_us = report.minutes + 1, batch.minute_us

@@ -86,7 +86,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PushBatch:
     """What one turn sends: a part of a minute, or new records, or the gauges of now; and the cursor after it."""
 
     after: Cursor
@@ -137,7 +137,7 @@ class PushTarget(ABC):
     oldest_us: int  # how old a minute may be; older ones are not sent, and counted as dropped
 
     @abstractmethod
-    def encode(self, batch: Batch) -> list[Request]:
+    def encode(self, batch: PushBatch) -> list[Request]:
         """Return the requests of a batch; empty if there is nothing to send."""
 
     @abstractmethod
@@ -148,7 +148,7 @@ class PushTarget(ABC):
             PushError: it was not accepted.
         """
 
-    def accepted(self, batch: Batch) -> None:  # noqa: B027 - most targets keep nothing
+    def accepted(self, batch: PushBatch) -> None:  # noqa: B027 - most targets keep nothing
         """Note that the batch is not sent again."""
 
     async def check(self) -> str:

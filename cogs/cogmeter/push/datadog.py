@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from cogmeter.notifiers.http import HttpResponse
-    from cogmeter.push.base import Batch, Origin
+    from cogmeter.push.base import Origin, PushBatch
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert, AlertChange
     from cogmeter_storage.model import Marker
@@ -93,7 +93,7 @@ class DatadogTarget(PushTarget):
         self._host = origin.host
         self._points = TaggedPoints(origin)
 
-    def encode(self, batch: Batch) -> list[Request]:
+    def encode(self, batch: PushBatch) -> list[Request]:
         """Return the requests with the series of a batch, and one for each event: the API takes one at a time."""
         series = [self._series(point) for point in self._points.of(batch)]
         requests = list(self._packed(series)) if series else []
@@ -117,7 +117,7 @@ class DatadogTarget(PushTarget):
             return None
         return Rejection(len(errors), cut("; ".join(map(str, errors)), 200))
 
-    def accepted(self, batch: Batch) -> None:
+    def accepted(self, batch: PushBatch) -> None:
         """Note that the batch is not sent again."""
         self._points.accepted(batch)
 

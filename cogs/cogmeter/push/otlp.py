@@ -32,7 +32,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from cogmeter import __version__
 from cogmeter.exporters.gauge_names import COUNTER, metric_of
 from cogmeter.notifiers.http import Http, Timeouts
-from cogmeter.push.base import Batch, Cursor, PushTarget, Rejection, Request, posted
+from cogmeter.push.base import Cursor, PushBatch, PushTarget, Rejection, Request, posted
 from cogmeter.push.otlp_variables import read_otlp_variables
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.clock import clock
@@ -121,7 +121,7 @@ class OtlpTarget(PushTarget):
         self._sums: dict[tuple[str, str], Sums] = {}
         self._begin_us: int | None = None  # of the sums: the start of the first minute
 
-    def encode(self, batch: Batch) -> list[Request]:
+    def encode(self, batch: PushBatch) -> list[Request]:
         """Return one request for each signal that the batch has."""
         requests = [self._metrics(batch)] if batch.series or batch.gauges else []
         records = batch.records
@@ -142,7 +142,7 @@ class OtlpTarget(PushTarget):
         rejected = getattr(partial, field)
         return Rejection(rejected, partial.error_message) if rejected else None
 
-    def accepted(self, batch: Batch) -> None:
+    def accepted(self, batch: PushBatch) -> None:
         """Add the batch to the sums."""
         if self._delta or not batch.series:
             return
@@ -154,7 +154,7 @@ class OtlpTarget(PushTarget):
 
     async def check(self) -> str:
         """Send one gauge, and return where it was sent."""
-        (request,) = self.encode(Batch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
+        (request,) = self.encode(PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
         rejection = await self.send(request)
         http = self._https["metrics"]
         place = f"{http.setting} ({http.parsed(request.url).host})"  # the rest of an address may be secret
@@ -162,7 +162,7 @@ class OtlpTarget(PushTarget):
             return f"{place} accepts requests, but rejected {rejection.points} of 1 points: {rejection.reason}"
         return f"{place} accepted one sample of process.thread.count"
 
-    def _metrics(self, batch: Batch) -> Request:
+    def _metrics(self, batch: PushBatch) -> Request:
         message = ExportMetricsServiceRequest()
         metrics = self._scope(message.resource_metrics.add(), "scope_metrics").metrics
         if batch.series:
@@ -173,7 +173,7 @@ class OtlpTarget(PushTarget):
             _add_gauge(metrics, gauge, value, batch.gauges_us)
         return self._request("metrics", message)
 
-    def _points(self, batch: Batch) -> Iterator[tuple[str, str, Sums]]:
+    def _points(self, batch: PushBatch) -> Iterator[tuple[str, str, Sums]]:
         """Yield the sums of each series to be sent: those of the minute or of all minutes so far."""
         for one in batch.series:
             before = NOTHING if self._delta else self._sums.get((one.service, one.operation), NOTHING)

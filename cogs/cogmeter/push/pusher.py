@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
-from cogmeter.push.base import Batch, Cursor, PushError
+from cogmeter.push.base import Cursor, PushBatch, PushError
 from cogmeter.push.reader import BatchReader
 from cogmeter.recording.background import detached
 from cogmeter.render import formatting
@@ -70,7 +70,7 @@ class Pusher:
         self._faults = faults
         self._reader = BatchReader(store)
         self._cursor: Cursor | None = None
-        self._waiting: tuple[Batch, list[Request]] | None = None  # a batch whose requests were not all accepted
+        self._waiting: tuple[PushBatch, list[Request]] | None = None  # a batch whose requests were not all accepted
         self._halted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -104,7 +104,7 @@ class Pusher:
                 await self._keep(cursor)
         at_us, gauges = self._gauges()
         if gauges and at_us > self._gauges_us:
-            await self._deliver(Batch(cursor, gauges=gauges, gauges_us=at_us))
+            await self._deliver(PushBatch(cursor, gauges=gauges, gauges_us=at_us))
             self._gauges_us = at_us
         self.success_us = clock.now_us()
 
@@ -184,7 +184,7 @@ class Pusher:
         self._cursor = cursor
         await self._store().set_value(KEY + self.target.name, _stored(cursor))
 
-    async def _deliver(self, batch: Batch) -> bool:
+    async def _deliver(self, batch: PushBatch) -> bool:
         """Send the requests of a batch; return False if smaller ones have to be read instead."""
         requests = self._waiting[1] if self._waiting else await asyncio.to_thread(self.target.encode, batch)
         while requests:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.push.base import Batch, Cursor, SeriesMinute
+from cogmeter.push.base import Cursor, PushBatch, SeriesMinute
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BatchReader:
         self._series = SERIES
         self._records = RECORDS
 
-    async def next(self, cursor: Cursor, *, until_us: int = FAR_US) -> Batch | None:
+    async def next(self, cursor: Cursor, *, until_us: int = FAR_US) -> PushBatch | None:
         """Return the batch after the cursor; None if there is nothing new in minutes before ``until_us``.
 
         Raises:
@@ -45,7 +45,7 @@ class BatchReader:
             return await asyncio.to_thread(self._part, minutes, cursor)
         records = await self._store().new_records(cursor.records, limit=self._records)
         after = Cursor(cursor.minute_us, cursor.series, records.position)
-        return Batch(after, records=records) if records else None
+        return PushBatch(after, records=records) if records else None
 
     async def skipped(self, cursor: Cursor, until_us: int) -> int:
         """Return how many operations are in the sealed minutes from the cursor until then, which are not sent."""
@@ -53,7 +53,7 @@ class BatchReader:
         totals = await self._store().totals(cursor.minute_us, until_us, groups=groups)
         return int(totals.counts.sum())
 
-    def shrink(self, batch: Batch) -> bool:
+    def shrink(self, batch: PushBatch) -> bool:
         """Read smaller batches, because this one was too large; return False if it cannot be smaller."""
         if len(batch.series) > 1:
             self._series = max(len(batch.series) // 2, 1)
@@ -68,7 +68,7 @@ class BatchReader:
             series = await self._store().series()
             self._names = {one.id: (one.service, one.operation) for one in series}
 
-    def _part(self, minutes: list[SealedSlot], cursor: Cursor) -> Batch:
+    def _part(self, minutes: list[SealedSlot], cursor: Cursor) -> PushBatch:
         """Return the next part of the first of these minutes."""
         minute = minutes[0]
         done = cursor.series if minute.start_us == cursor.minute_us else 0
@@ -79,7 +79,7 @@ class BatchReader:
         if not whole:
             after = Cursor(minute.start_us, int(minute.slot.series[chosen[-1]]), cursor.records)
         series = tuple(self._series_of(minute, chosen))
-        return Batch(after, minute.start_us, series, newest=whole and len(minutes) == 1)
+        return PushBatch(after, minute.start_us, series, newest=whole and len(minutes) == 1)
 
     def _series_of(self, minute: SealedSlot, places: list[int]) -> list[SeriesMinute]:
         """Return the series at these places of a slot; one without a readable name is left out."""

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.push.base import Batch, Cursor, PushError, PushTarget, Rejection, Request
+from cogmeter.push.base import Cursor, PushBatch, PushError, PushTarget, Rejection, Request
 from cogmeter.push.tagged import OLDEST_US, TaggedPoint, TaggedPoints
 from cogmeter.settings import SettingsError, env_name
 from cogmeter_storage.clock import clock
@@ -50,7 +50,7 @@ class StatsdTarget(PushTarget):
         self._address = host, port
         self._points = TaggedPoints(origin)
 
-    def encode(self, batch: Batch) -> list[Request]:
+    def encode(self, batch: PushBatch) -> list[Request]:
         """Return one request with all lines of a batch."""
         body = b"\n".join(_line(point) for point in self._points.of(batch))
         return [Request("{}:{}".format(*self._address), body)] if body else []
@@ -65,13 +65,13 @@ class StatsdTarget(PushTarget):
             return None
         raise failure
 
-    def accepted(self, batch: Batch) -> None:
+    def accepted(self, batch: PushBatch) -> None:
         """Note that the batch is not sent again."""
         self._points.accepted(batch)
 
     async def check(self) -> str:
         """Send one gauge, and return where it was sent."""
-        (request,) = self.encode(Batch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
+        (request,) = self.encode(PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
         await self.send(request)
         return f"one sample of cogmeter.process.thread.count was sent to {request.url}; UDP confirms nothing"
 

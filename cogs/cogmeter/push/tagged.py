@@ -28,7 +28,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cogmeter.push.base import Batch, Origin
+    from cogmeter.push.base import Origin, PushBatch
 
 # Points must not be older than an hour (Datadog's API, "Submit metrics"); the margin is for the way and other clocks.
 OLDEST_US: Final = HOUR_US - 2 * MINUTE_US
@@ -65,7 +65,7 @@ class TaggedPoints:
         self._minute_us = 0
         self._earlier: dict[Pair, SeriesMinute] = {}  # of the parts that are done
 
-    def of(self, batch: Batch) -> Iterator[TaggedPoint]:
+    def of(self, batch: PushBatch) -> Iterator[TaggedPoint]:
         """Yield the points of a batch. Call it on a thread."""
         if batch.series:
             yield from self._of_minute(self._together(batch), batch.minute_us // 1_000_000)
@@ -73,16 +73,16 @@ class TaggedPoints:
             if point := self._of_gauge(gauge, value, batch.gauges_us // 1_000_000):
                 yield point
 
-    def accepted(self, batch: Batch) -> None:
+    def accepted(self, batch: PushBatch) -> None:
         """Note that a batch is not sent again."""
         if batch.series:
             self._earlier = self._known(batch) | self._together(batch)
             self._minute_us = batch.minute_us
 
-    def _known(self, batch: Batch) -> dict[Pair, SeriesMinute]:
+    def _known(self, batch: PushBatch) -> dict[Pair, SeriesMinute]:
         return self._earlier if batch.minute_us == self._minute_us else {}
 
-    def _together(self, batch: Batch) -> dict[Pair, SeriesMinute]:
+    def _together(self, batch: PushBatch) -> dict[Pair, SeriesMinute]:
         """Return the batch's series by their tags, with all operations of the minute so far that have these tags."""
         known = self._known(batch)
         found: dict[Pair, SeriesMinute] = {}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogmeter.push import datadog, reader
-from cogmeter.push.base import Batch, Cursor, Origin, PushError, SeriesMinute
+from cogmeter.push.base import Cursor, Origin, PushBatch, PushError, SeriesMinute
 from cogmeter.push.datadog import DatadogTarget, build
 from cogmeter.push.pusher import Pusher
 from cogmeter.push.tagged import DURATION, OPERATIONS, TaggedPoints, tag
@@ -62,7 +62,7 @@ def minute_of(minute_us, *rows):
         SeriesMinute(service, operation, (len(took), 0, 0, 0, 0), sum(took), max(took), ((500, len(took)),))
         for service, operation, took in rows
     ]
-    return Batch(Cursor(minute_us + MINUTE_US), minute_us, tuple(series))
+    return PushBatch(Cursor(minute_us + MINUTE_US), minute_us, tuple(series))
 
 
 async def test_totals_are_those_of_the_summary_over_restarts_and_outages(
@@ -191,7 +191,7 @@ PARTS = st.lists(st.dictionaries(NAMES, st.integers(1, 50), min_size=1), min_siz
 
 @settings(max_examples=300)
 @given(st.lists(PARTS, min_size=1, max_size=4))
-def test_totals_hold_for_any_traffic_in_any_parts(minutes):
+def test_totals_are_right_for_any_traffic_in_any_parts(minutes):
     points, kept, sent = TaggedPoints(ORIGIN), {}, 0
     for minute, parts in enumerate(minutes):
         names = set()
@@ -276,7 +276,7 @@ async def test_alerts_and_markers_are_events(store, make_pusher, received, now):
     assert "marker:mark" in marker.tags
 
 
-async def test_events_that_are_too_old_are_left_out_and_said(store, make_pusher, receiver, now, caplog):
+async def test_events_that_are_too_old_are_left_out_and_logged(store, make_pusher, receiver, now, caplog):
     pusher = make_pusher()
     await pusher.push()
     await store.add_marker(Marker(now[0], "mark", "deployed 1.4"))
@@ -364,7 +364,7 @@ async def test_a_response_without_errors_rejects_nothing(record, make_pusher, re
     assert (pusher.operations, pusher.rejected) == (1, 0)
 
 
-async def test_an_invalid_request_is_dropped_and_its_reason_said(record, make_pusher, receiver, now, caplog):
+async def test_an_invalid_request_is_dropped_with_its_reason(record, make_pusher, receiver, now, caplog):
     receiver.script.append(answering(400, {"errors": ["Payload is not in the expected format"]}))
     pusher = make_pusher()
     await pusher.push()

@@ -253,7 +253,7 @@ async def test_stopping_waits_for_no_endpoint_that_hangs(make_pusher, receiver, 
     assert pusher._task is None
 
 
-async def test_no_connection_a_name_without_address_and_a_wrong_certificate_are_said(make_pusher, receiver, minute):
+async def test_refused_connections_unknown_names_and_wrong_certificates_are_named(make_pusher, receiver, minute):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         unused = probe.getsockname()[1]
