@@ -71,7 +71,7 @@ class StallWatch(Surface):
     def findings(self) -> list[Finding]:
         """Return the number of stalls in the last hour, and the cause of the longest.
 
-        Stalls are past: ``diagnostics`` judges whether the event loop is well now.
+        Stalls are past: ``diagnostics`` judges whether the event loop works now.
         """
         if not self.watchdog.alive:
             advice = "Load cogmeter again; if it ends again, report it with the log"
