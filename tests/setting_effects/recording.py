@@ -23,7 +23,6 @@ import cogmeter
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.query import now_us
-from cogmeter.query.records import Range
 from cogmeter.watch.memory import memory
 from cogmeter_storage.model import DAY_US, HOUR_US
 
@@ -52,10 +51,11 @@ async def commands_recorded(place: Place) -> object:
 
 async def components_recorded(place: Place) -> object:
     one = await place.watched()
-    one.bot.add_view(Confirm(timeout=None))
-    message = one.server.world.add_message(one.server.world.channel["id"])
-    exchange = await one.server.interact(one.server.owner.press(message, "confirm:yes"))
-    await exchange.answered()
+    channel = one.bot.guilds[0].text_channels[0]
+    shown = await channel.send("Sure?", view=Confirm(timeout=None))
+    message = one.server.world.messages[str(channel.id)][str(shown.id)]
+    await (await one.server.interact(one.server.owner.button(message, "confirm:yes"))).answered()
+    await asyncio.sleep(0)
     return one.recorded("discord.components")
 
 
@@ -137,23 +137,16 @@ async def memory_limit(place: Place) -> object:
 
 
 async def objects_counted(place: Place) -> object:
-    """How often live objects were counted in the first hour: a sample each minute, on a clock that is set forward."""
-    one, ahead = await place.watched(), [0]
+    """How often live objects were counted in the first hour, by a clock that is set forward."""
+    one = await place.watched()
     place.monkeypatch.setattr(memory, "PAUSE_S", 0.0)
-    place.monkeypatch.setattr(memory, "now_ns", lambda: time.perf_counter_ns() + ahead[0])
-    place.monkeypatch.setattr(memory, "walk_all", _nothing_walked)
+    place.monkeypatch.setattr(memory, "now_ns", lambda: time.perf_counter_ns() + 3_600 * 10**9)
+    one.watcher.sample()
     watches = [surface for surface in one.watcher.surfaces if isinstance(surface, memory.MemoryWatch)]
-    for _ in range(60):
-        ahead[0] += 60 * 10**9
-        one.watcher.sample()
-        for watch in watches:
-            if watch._task is not None:
-                await watch._task
+    for watch in watches:
+        if watch._task is not None:
+            await watch._task
     return sum(len(watch.samples) for watch in watches)
-
-
-def _nothing_walked(*_: object, **__: object) -> Any:
-    return iter(())
 
 
 async def changes_marked(place: Place) -> object:
@@ -210,7 +203,7 @@ async def people_counted(place: Place) -> object:
     """How many users and servers the store knows after a command."""
     home = await place.home()
     await home.owner.slash(home.channel, "perf summary")  # cogmeter's own commands do not count
-    home.monitor.recorder.usage.seen(home.monitor.recorder.series("graph", "query"), 11, 22, None, None)
+    home.monitor.recorder.usage.seen(home.monitor.recorder.series("graph", "query"), 11, 22)
     await home.flushed()
     (series,) = await home.monitor.store.series_ids([("graph", "query")])
     last = await home.monitor.store.usage.last_use([series])
@@ -261,23 +254,40 @@ async def files_of_the_database(place: Place) -> object:
     return sorted(str(path.relative_to(place.folder)) for path in place.folder.rglob("*.db"))
 
 
-def kept(age_days: float, *, errors: bool = False) -> Callable[[Place], Awaitable[object]]:
-    """Return what shows whether data of this age is still there after a clean-up."""
+async def _cleaned(place: Place, age_days: int) -> tuple[Monitor, int, int]:
+    """A monitor after the clean-up of an operation and an error of this age, in days; the series and the time."""
+    monitor, now = await place.monitor(), now_us()
+    at_us, store = now - age_days * DAY_US, monitor.store
+    (series,) = await store.series_ids([("graph", "query")])
+    await store.append([[(series, at_us, 5_000, 0, None, None)]], now_us=now)
+    await store.errors.add([make_errors("ask", at_us)])
+    await jobs.clean(monitor)
+    return monitor, series, at_us
 
-    async def observe(place: Place) -> object:
-        monitor, now = await place.monitor(), now_us()
-        at_us = now - int(age_days * DAY_US)
-        store = monitor.store
-        (series,) = await store.series_ids([("graph", "query")])
-        await store.append([[(series, at_us, 5_000, 0, None, None)]], now_us=now)
-        await store.errors.add([make_errors("ask", at_us)])
-        await jobs.clean(monitor)
-        if errors:
-            return len(await store.errors.groups(0, now))
-        summary = await monitor.query.summary(Range(at_us // DAY_US * DAY_US, now, ""))
-        return summary.total.operations, len(await store.recent(None, limit=10))
 
-    return observe
+async def operations_kept(place: Place) -> object:
+    """How many single operations of two days ago are left."""
+    monitor, series, at_us = await _cleaned(place, 2)
+    return len(await monitor.store.recent([series], at_us - 1, at_us + 1, limit=10))
+
+
+async def hours_kept(place: Place) -> object:
+    """The hours of the shortest time whose operations can be told, three days ago."""
+    monitor, series, at_us = await _cleaned(place, 3)
+    totals = await monitor.store.totals(at_us, at_us + 1, groups={series: 0})
+    return (totals.until_us - totals.since_us) // HOUR_US
+
+
+async def days_kept(place: Place) -> object:
+    """How many operations of the day five days ago are known."""
+    monitor, series, at_us = await _cleaned(place, 5)
+    return int((await monitor.store.totals(at_us, at_us + 1, groups={series: 0})).counts.sum())
+
+
+async def errors_kept(place: Place) -> object:
+    """How many groups of errors of five days ago are left."""
+    monitor, _, at_us = await _cleaned(place, 5)
+    return len(await monitor.store.errors.groups(at_us - DAY_US, at_us + DAY_US))
 
 
 def dropped_of(count: int) -> Callable[[Place], Awaitable[object]]:
@@ -330,14 +340,14 @@ async def samples_stored(place: Place) -> object:
 
 
 async def heartbeats(place: Place) -> object:
-    """The requests of the heartbeat's job in its first ten minutes, from a bot that is connected and well."""
+    """The addresses that the heartbeat's job requests, of a bot without a connection."""
     receiver = await place.receiver()
     home = await place.home()
     found = [job for job in home.monitor.schedule.jobs if job.id == "heartbeat"]
     for job in found:
         for _ in times_of(home.monitor, "heartbeat")[:3]:
             await job.func()
-    return [seen.path for seen in receiver.seen]
+    return sorted({seen.path for seen in receiver.seen})
 
 
 async def start_of_make_run(place: Place) -> object:

@@ -153,7 +153,7 @@ EFFECTS: dict[str, Effect] = {
         delivery.lost_connection, {"120": ["/alerts"], "600": []}, ALERT_WEBHOOK_URL="<url>/alerts"
     ),
     "PERFORMANCE_HEARTBEAT_URL": effect(
-        recording.heartbeats, {None: [], "<url>/push?status={status}": ["/push?status=up"] * 3}
+        recording.heartbeats, {None: [], "<url>/push?status={status}": ["/push?status=down"]}
     ),
     # Jobs
     "PERFORMANCE_HEARTBEAT_INTERVAL": effect(
@@ -204,12 +204,12 @@ EFFECTS: dict[str, Effect] = {
         recording.files_of_the_database,
         {"sqlite:///data/performance.db": ["data/performance.db"], "sqlite:///other.db": ["other.db"]},
     ),
-    "PERFORMANCE_RETENTION_HOURS": effect(recording.kept(2), {"168": (1, 1), "24": (1, 0)}),
-    "PERFORMANCE_RETENTION_HOURLY_DAYS": effect(recording.kept(3), {"90": 1, "1": 1}, RETENTION_HOURS="1"),
+    "PERFORMANCE_RETENTION_HOURS": effect(recording.operations_kept, {"168": 1, "24": 0}),
+    "PERFORMANCE_RETENTION_HOURLY_DAYS": effect(recording.hours_kept, {"90": 1, "1": 24}, RETENTION_HOURS="1"),
     "PERFORMANCE_RETENTION_DAILY_DAYS": effect(
-        recording.kept(5), {"730": (1, 0), "1": (0, 0)}, RETENTION_HOURS="1", RETENTION_HOURLY_DAYS="1"
+        recording.days_kept, {"730": 1, "1": 0}, RETENTION_HOURS="1", RETENTION_HOURLY_DAYS="1"
     ),
-    "PERFORMANCE_ERROR_RETENTION": effect(recording.kept(5, errors=True), {"2160": 1, "24": 0}),
+    "PERFORMANCE_ERROR_RETENTION": effect(recording.errors_kept, {"2160": 1, "24": 0}),
     "PERFORMANCE_MAX_OPERATIONS_IN_MEMORY": effect(recording.dropped_of(500), {"100": 400, "10000": 0}),
     "PERFORMANCE_MAX_BUFFER_MB": effect(recording.some_dropped, {"1": True, "32": False}),
     "PERFORMANCE_WATCH_COMMANDS": effect(recording.commands_recorded, {"true": ["ask"], "false": []}),
@@ -232,7 +232,7 @@ EFFECTS: dict[str, Effect] = {
         recording.stalls_recorded, {"50": True, "60000": False}, WATCH_STALLS="true"
     ),
     "PERFORMANCE_WATCH_RESOURCES": effect(recording.resources_sampled, {"true": True, "false": False}),
-    "PERFORMANCE_WATCH_MEMORY": effect(recording.objects_counted, {"true": 3, "false": 0}),
+    "PERFORMANCE_WATCH_MEMORY": effect(recording.objects_counted, {"true": 1, "false": 0}),
     "PERFORMANCE_WATCH_CHANGES": effect(
         recording.changes_marked, {"true": ["loaded of_a_setting", "unloaded of_a_setting"], "false": []}
     ),
