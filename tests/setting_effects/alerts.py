@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 from factories import make_errors
-from setting_effects.place import Place
 
+import cogmeter
 from cogmeter.alerts.alerting import Alerting
 from cogmeter.alerts.model import LoopState, Reading, Subject
 from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.waiting import Running
 from cogmeter_storage.clock import Clock
 from cogmeter_storage.errors import ErrorKind
+from setting_effects.place import Place
 
 BEGIN_US = 1_755_426_000_000_000  # a Sunday, 10:20 UTC
 HOUR = 3_600
@@ -110,7 +111,9 @@ def finds(rule: str, feed: Feed) -> Callable[[Place], Awaitable[object]]:
     async def observe(place: Place) -> object:
         alarm = await Alarm(place).open()
         await feed(alarm)
-        return ["/".join(filter(None, (one.subject.service, one.subject.operation))) for one in await alarm.readings(rule)]
+        return [
+            "/".join(filter(None, (one.subject.service, one.subject.operation))) for one in await alarm.readings(rule)
+        ]
 
     return observe
 
@@ -287,10 +290,7 @@ PERSON = 123456789012345678
 
 async def budget_is_used_up(place: Place, **person: int) -> tuple[bool, object]:
     """Whether the budget of a guild or user is used up after $1.50, and what the rule about budgets finds."""
-    import cogmeter
-
     monitor = await place.monitor()
-    (kind,) = person
     cogmeter.record("graph", "query", duration_ms=5, metadata={"cost_usd": 1.5, **person})
     await monitor.flusher.flush()
     found = await monitor.alerting.evaluator.evaluate(time.time_ns() // 1_000)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from deployed_bot import deploy
 from factories import make_alert
-from setting_effects.place import Home, Place, record
 
 from cogmeter.cog.deploy_check_posts import DeployCheckPosts
 from cogmeter.cog.scheduled_posts import FIRST_US, WEEK_US, DigestPost, WeeklyReport
+from cogmeter.monitor import jobs
 from cogmeter.query.query import now_us
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.model import HOUR_US, MINUTE_US
+from setting_effects.place import Home, Place, record
 
 MONDAY_US = FIRST_US + 2_950 * WEEK_US  # 08:00 UTC
-ELSEWHERE = "123456789012345678"  # a server in which the bot is not
 
 
 async def name_of_the_group(place: Place) -> object:
@@ -133,12 +131,6 @@ async def hour_of_the_digest(place: Place) -> object:
 async def checks_of_a_deploy(place: Place) -> object:
     home = await place.home()
     await deploy(home.monitor.store, now_us(), age_us=25 * HOUR_US, slower=1.5)
-    from cogmeter.monitor import jobs
-
     await jobs.check_deploys(home.monitor)
     await DeployCheckPosts(home.monitor).run()
     return _titles(home)
-
-
-def _unused(*_: Any) -> float:
-    return time.perf_counter()

@@ -9,7 +9,6 @@ import threading
 import time
 
 from aiohttp import web
-from setting_effects.place import Home, Place, flushed, record, until
 
 from cogmeter.alerts import out_of_band
 from cogmeter.alerts.model import Reading, Subject
@@ -17,6 +16,7 @@ from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
 from cogmeter.watch.event_loop.stalls import StallWatch
+from setting_effects.place import Home, Place, flushed, record, until
 
 
 async def test_reaches(place: Place) -> object:
@@ -102,13 +102,13 @@ async def lifeline(place: Place) -> object:
     await asyncio.sleep(0.05)  # the watchdog begins
     until_s = time.perf_counter() + 30
     while watch.watchdog.blocked_since_ns is None and time.perf_counter() < until_s:
-        time.sleep(0.005)  # noqa: ASYNC251 - it blocks the loop on purpose
+        time.sleep(0.005)
     _check(place, monitor, "stall", after_s=15)
     return paths
 
 
 async def lost_connection(place: Place) -> object:
-    """The requests of the thread beside the loop when the connection to Discord has been lost for 150 s of its clock."""
+    """The requests of the thread beside the loop when the connection has been lost for 150 s of its clock."""
     paths = place.thread_receiver()
     home = await place.home()
     place.monkeypatch.setattr(home.bot, "ws", None)

@@ -58,7 +58,7 @@ class Home:
 
 @dataclass
 class Place:
-    """``values`` are written to ``.env``; in them ``<url>``, ``<channel>`` and the like stand for what ``known`` has."""
+    """``values`` are written to ``.env``; ``<url>``, ``<channel>`` and the like stand for what ``known`` has."""
 
     folder: Path
     monkeypatch: pytest.MonkeyPatch
@@ -66,14 +66,12 @@ class Place:
     values: Mapping[str, str]
     known: dict[str, object] = field(default_factory=dict)
 
-    def settings(self, calm: Mapping[str, str] = CALM) -> Settings:
+    def settings(self) -> Settings:
         """Write ``.env`` and read the settings from it."""
-        lines = []
-        for name, value in {**calm, **self.values}.items():
-            for word, meant in self.known.items():
-                value = value.replace(f"<{word}>", str(meant))
-            lines.append(f"{name}={value}\n")
-        (self.folder / ENV_FILE).write_text("".join(lines), encoding="utf-8")
+        text = "".join(f"{name}={value}\n" for name, value in {**CALM, **self.values}.items())
+        for word, meant in self.known.items():
+            text = text.replace(f"<{word}>", str(meant))
+        (self.folder / ENV_FILE).write_text(text, encoding="utf-8")
         return load_settings()
 
     async def store(self) -> Store:

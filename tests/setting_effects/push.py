@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from setting_effects.place import Place
-
 from cogmeter.monitor import jobs
 from cogmeter.push.base import Origin
 from cogmeter.push.table import build
+from setting_effects.place import Place
 
 ORIGIN = Origin("chatterbot", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", "host-1", "1.4")
 

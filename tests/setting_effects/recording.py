@@ -15,18 +15,18 @@ import aiohttp
 import discord
 import httpx
 from discord import app_commands, ui
-from discord.ext import commands, tasks
+from discord.ext import tasks
 from factories import make_errors
-from setting_effects.place import Place, Watched, flushed, record, until
 
 import cogmeter
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.query.query import now_us
 from cogmeter.watch.memory import memory
+from cogmeter_bot.settings import discord_token
+from cogmeter_storage.clock import Clock
 from cogmeter_storage.model import DAY_US, HOUR_US
-
-NOBODY = 0
+from setting_effects.place import Place, Watched, flushed, record, until
 
 
 @app_commands.command(description="Answers")
@@ -193,7 +193,7 @@ async def _blocked(one: Watched) -> int:
     """Block the loop for a fifth of a second; return how many stalls were recorded."""
     for _ in range(3):
         await asyncio.sleep(0.02)
-    time.sleep(0.2)  # noqa: ASYNC251 - it blocks the loop on purpose
+    time.sleep(0.2)
     for _ in range(5):
         await asyncio.sleep(0.02)
     return len(one.recorded("discord.stalls"))
@@ -302,7 +302,7 @@ def dropped_of(count: int) -> Callable[[Place], Awaitable[object]]:
 
 
 async def some_dropped(place: Place) -> object:
-    return await dropped_of(60_000)(place) != NOBODY
+    return await dropped_of(60_000)(place) > 0
 
 
 def runs(name: str) -> Callable[[Place], Awaitable[object]]:
@@ -329,8 +329,6 @@ async def samples_stored(place: Place) -> object:
     """How many samples the store has after an hour of the job that takes them."""
     monitor = await place.monitor()
     times, start_us = times_of(monitor, "samples"), now_us()
-    from cogmeter_storage.clock import Clock
-
     for at in times:
         place.monkeypatch.setattr(Clock, "now_ns", lambda _, at=at: int(at.timestamp() * 1e9))
         await jobs.sample(monitor)
@@ -352,8 +350,6 @@ async def heartbeats(place: Place) -> object:
 
 async def start_of_make_run(place: Place) -> object:
     """What ``make run`` starts."""
-    from cogmeter_bot.settings import discord_token
-
     place.known["token"] = "MTIzNDU2Nzg5MDEyMzQ1Njc4.AbCdEf.abcdefghijklmnopqrstuvwxyz0123456789"
     place.settings()
     return "demo" if discord_token() is None else "bot"

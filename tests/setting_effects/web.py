@@ -7,9 +7,9 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import aiohttp
-from setting_effects.place import Place, flushed, record
 
 from cogmeter.web.server.servers import Servers
+from setting_effects.place import Place, flushed, record
 
 TOKEN = "a-token-of-more-than-32-characters-for-tests"
 DASHBOARD = {"ENABLE_ANALYTICS_DASHBOARD": "true", "PERFORMANCE_DASHBOARD_PORT": "<port>"}

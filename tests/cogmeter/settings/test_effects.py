@@ -76,7 +76,9 @@ EFFECTS: dict[str, Effect] = {
     THRESHOLD + "DEPENDENCY": effect(finds("dependency", alerts.dependency_fails), {"4": [alerts.API], "0": []}),
     THRESHOLD + "LOGGED_ERRORS": effect(finds("logged_errors", alerts.logs_errors), {"0.1": ["graph"], "0.9": []}),
     THRESHOLD + "UNHANDLED_ERRORS": effect(finds("unhandled_errors", alerts.unhandled), {"1": ["(bot)"], "5": []}),
-    THRESHOLD + "NEW_ERROR": effect(finds("new_error", alerts.new_errors), {"3": ["knowledge-graph/ValueError in Graph.ask (error 1)"], "10": []}),
+    THRESHOLD + "NEW_ERROR": effect(
+        finds("new_error", alerts.new_errors), {"3": ["knowledge-graph/ValueError in Graph.ask (error 1)"], "10": []}
+    ),
     THRESHOLD + "LOW_TRAFFIC": effect(
         finds("low_traffic", alerts.falls_silent), {"0.1": ["graph"], "0": []}, ALERT_THRESHOLD_DEVIATION="0"
     ),
@@ -115,11 +117,15 @@ EFFECTS: dict[str, Effect] = {
         history("!....."), {"0": [("fired", 0), ("resolved", 30)], "90": [("fired", 0), ("resolved", 90)]}
     ),
     "PERFORMANCE_ALERT_COOLDOWN": effect(
-        history("!.!!!!!!"), {"0": [("fired", 0), ("resolved", 30), ("fired", 60)], "180": [("fired", 0), ("resolved", 30), ("fired", 180)]}, ALERT_RECOVERY="0"
+        history("!.!!!!!!"),
+        {"0": [("fired", 0), ("resolved", 30), ("fired", 60)], "180": [("fired", 0), ("resolved", 30), ("fired", 180)]},
+        ALERT_RECOVERY="0",
     ),
     "PERFORMANCE_ALERT_GROUP_FROM": effect(alerts.groups, {"4": 0, "3": 3}),
     "PERFORMANCE_ALERT_REMINDER_INTERVAL": effect(
-        history("!!!!!"), {"0": [("fired", 0)], "60": [("fired", 0), ("reminded", 60), ("reminded", 120)]}, ALERT_ESCALATE_AFTER="0"
+        history("!!!!!"),
+        {"0": [("fired", 0)], "60": [("fired", 0), ("reminded", 60), ("reminded", 120)]},
+        ALERT_ESCALATE_AFTER="0",
     ),
     "PERFORMANCE_ALERT_ESCALATE_AFTER": effect(
         history("!!!!!"), {"0": [("fired", 0)], "60": [("fired", 0), ("escalated", 60)]}, ALERT_REMINDER_INTERVAL="0"
@@ -164,7 +170,8 @@ EFFECTS: dict[str, Effect] = {
     "PERFORMANCE_SAMPLE_INTERVAL": effect(recording.samples_stored, {"600": 6, "60": 60}),
     # Posts
     "PERFORMANCE_ALERT_WEEKLY_REPORT": effect(
-        commands.posted(commands.MONDAY_US - 1, commands.MONDAY_US), {"false": [], "true": ["Weekly alert report (last 7 days)"]},
+        commands.posted(commands.MONDAY_US - 1, commands.MONDAY_US),
+        {"false": [], "true": ["Weekly alert report (last 7 days)"]},
         ALERT_CHANNEL_ID="<channel>",
     ),
     "PERFORMANCE_DIGEST": effect(
