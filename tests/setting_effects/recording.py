@@ -200,14 +200,16 @@ async def _blocked(one: Watched) -> int:
 
 
 async def people_counted(place: Place) -> object:
-    """How many users and servers the store knows after a command."""
+    """How many users the store knows of a command that two have used."""
     home = await place.home()
-    await home.owner.slash(home.channel, "perf summary")  # cogmeter's own commands do not count
-    home.monitor.recorder.usage.seen(home.monitor.recorder.series("graph", "query"), 11, 22)
+    home.bot.tree.add_command(ask)
+    await home.bot.tree.sync()
+    for person in (home.owner, home.member):
+        await person.slash(home.channel, "ask")
     await home.flushed()
-    (series,) = await home.monitor.store.series_ids([("graph", "query")])
-    last = await home.monitor.store.usage.last_use([series])
-    return len(last)
+    store, now = home.monitor.store, now_us()
+    (series,) = await store.series_ids([("discord.commands", "ask")])
+    return sum(one.users for one in await store.usage.distinct(now - HOUR_US, now + HOUR_US, groups={series: 0}))
 
 
 async def traces_stored(place: Place) -> object:

@@ -247,7 +247,7 @@ EFFECTS: dict[str, Effect] = {
     "PERFORMANCE_WATCH_UNHANDLED_ERRORS": effect(
         recording.unhandled_errors_recorded, {"true": ["LookupError"], "false": []}
     ),
-    "PERFORMANCE_USAGE": effect(recording.people_counted, {"true": 1, "false": 0}),
+    "PERFORMANCE_USAGE": effect(recording.people_counted, {"true": 2, "false": 0}),
     "PERFORMANCE_TRACE_THRESHOLD": effect(recording.traces_stored, {"0": ["ask"], "900000": []}),
     "PERFORMANCE_MEMORY_LIMIT_MB": effect(recording.memory_limit, {"64": 64e6, "128": 128e6}),
     # Web
