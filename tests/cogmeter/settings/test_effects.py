@@ -275,7 +275,7 @@ EFFECTS: dict[str, Effect] = {
         web.status_of("/health"), {"127.0.0.1": [503], "0.0.0.0": [0]}, HTTP_PORT="<port>"
     ),
     "PERFORMANCE_HTTP_TOKEN": effect(
-        web.status_of("/api/performance/summary"), {None: [200], web.TOKEN: [401]}, HTTP_PORT="<port>"
+        web.status_of("/api/performance/running"), {None: [200], web.TOKEN: [401]}, HTTP_PORT="<port>"
     ),
     "PERFORMANCE_METRICS_NAMESPACE": effect(
         web.found_in("/metrics", r"(?m)^# TYPE (\w+?)_operations"), {"chatterbot": "chatterbot", "music": "music"},
