@@ -16,7 +16,7 @@ from cogmeter.recording.budgets import Budgets
 from cogmeter.recording.waiting import Running
 from cogmeter_storage.clock import Clock
 from cogmeter_storage.errors import ErrorKind
-from setting_effects.place import Place
+from setting_effects.place import Place, flushed
 
 BEGIN_US = 1_755_426_000_000_000  # a Sunday, 10:20 UTC
 HOUR = 3_600
@@ -292,7 +292,7 @@ async def budget_is_used_up(place: Place, **person: int) -> tuple[bool, object]:
     """Whether the budget of a guild or user is used up after $1.50, and what the rule about budgets finds."""
     monitor = await place.monitor()
     cogmeter.record("graph", "query", duration_ms=5, metadata={"cost_usd": 1.5, **person})
-    await monitor.flusher.flush()
+    await flushed(monitor)
     found = await monitor.alerting.evaluator.evaluate(time.time_ns() // 1_000)
     shares = [one.message.split(" has ")[0] for one in found if one.subject.rule == "cost_share" and one.breached]
     return bool(cogmeter.budget(**person)), shares
