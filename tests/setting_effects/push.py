@@ -1,8 +1,9 @@
-"""What is pushed by OTLP, and to Datadog."""
+"""What is pushed by OTLP, to Datadog, and to an Agent."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from cogmeter.monitor import jobs
 from cogmeter.push.base import Origin
@@ -33,6 +34,19 @@ async def pause_between_pushes(place: Place) -> object:
     (pusher,) = monitor.pushing.pushers
     await pusher.stop()
     return await pusher._attempt()
+
+
+async def statsd_hosts(place: Place) -> object:
+    """The bots that a monitor names in datagrams to an Agent on this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.setblocking(False)
+        place.known["agent"] = "{}:{}".format(*agent.getsockname())
+        await _pushed(place)
+        try:
+            return agent.recv(65_536).split(b"|#")[1].split(b",")[0]
+        except BlockingIOError:
+            return None
 
 
 # Datadog

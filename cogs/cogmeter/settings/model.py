@@ -28,7 +28,11 @@ class Settings(AlertSettings):
         "json", "json, csv, prometheus", "The default export format"
     )
     export_interval: int = setting(
-        60_000, "milliseconds", "How often metrics are pushed by OTLP and to Datadog", ge=1_000, le=86_400_000
+        60_000,
+        "milliseconds",
+        "How often metrics are pushed, by OTLP, to Datadog or DogStatsD",
+        ge=1_000,
+        le=86_400_000,
     )
     analytics_dashboard: bool = setting(
         False, "true or false", "Serve the web dashboard and the API", name="ENABLE_ANALYTICS_DASHBOARD"

@@ -16,16 +16,19 @@ ORIGIN = Origin("chatterbot", "", "host-1")
 SOURCE = Path(__file__).parents[3] / "cogs" / "cogmeter" / "push"
 
 
+ON = {"otlp": True, "datadog": True, "statsd": "localhost:8125"}
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_each_target_has_a_switch_that_is_off_by_default(name):
     field = TARGETS[name][1]
     assert name not in switched_on(Settings())
-    assert switched_on(Settings(**{field: True})) == [name]
+    assert switched_on(Settings(**{field: ON[name]})) == [name]
 
 
-@pytest.mark.parametrize("name", ["otlp"])
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_target_has_the_name_of_the_table(name):
-    target = build(name, Settings(), ORIGIN)
+    target = build(name, Settings(**{TARGETS[name][1]: ON[name], "DATADOG_API_KEY": "key"}), ORIGIN)
     assert (target.name, bool(target.label), target.oldest_us > 0) == (name, True, True)
 
 

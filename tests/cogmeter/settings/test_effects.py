@@ -38,7 +38,6 @@ def effect(
 
 SERIES = "/api/v2/series"
 KEYS = {"DATADOG_API_KEY": "key-1", "DD_SITE": "<first>"}
-# These need cogmeter.push.datadog, and a DD_SITE that may be a URL.
 DATADOG = {
     "PERFORMANCE_EXPORT_DATADOG": Effect(
         push.datadog_requests, {"true": {("first", SERIES, "key-1")}, "false": set()}, KEYS
@@ -289,6 +288,7 @@ EFFECTS: dict[str, Effect] = {
         push.pause_between_pushes, {"60000": 60.0, "5000": 5.0},
         {"PERFORMANCE_EXPORT_OTLP": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "<url>"},
     ),
+    "PERFORMANCE_EXPORT_STATSD": effect(push.statsd_hosts, {None: None, "<agent>": b"bot:chatterbot"}),
     **DATADOG,
 }  # fmt: skip
 CASES = [(name, value) for name, one in EFFECTS.items() for value in one.expected]
