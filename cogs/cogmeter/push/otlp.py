@@ -122,12 +122,13 @@ class OtlpTarget(PushTarget):
         self._begin_us: int | None = None  # of the sums: the start of the first minute
 
     def encode(self, batch: PushBatch) -> list[Request]:
-        """Return one request for each signal that the batch has."""
-        requests = [self._metrics(batch)] if batch.series or batch.gauges else []
-        records = batch.records
-        if records.traces:
+        """Return one request for each signal that the batch has and that is not switched off."""
+        requests, records, wanted = [], batch.records, self._endpoints.keys()
+        if (batch.series or batch.gauges) and "metrics" in wanted:
+            requests.append(self._metrics(batch))
+        if records.traces and "traces" in wanted:
             requests.append(self._traces(records.traces))
-        if records.changes or records.markers:
+        if (records.changes or records.markers) and "logs" in wanted:
             requests.append(self._logs(records.changes, records.markers))
         return requests
 
@@ -154,6 +155,8 @@ class OtlpTarget(PushTarget):
 
     async def check(self) -> str:
         """Send one gauge, and return where it was sent."""
+        if "metrics" not in self._endpoints:
+            return "OTEL_METRICS_EXPORTER=none: a sample would be a metric, so none was sent"
         (request,) = self.encode(PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
         rejection = await self.send(request)
         http = self._https["metrics"]

@@ -45,7 +45,7 @@ class SignalEndpoint:
 class OtlpVariables:
     """What the variables say. ``delta`` is true if each point counts its own minute, and not all since the start."""
 
-    endpoints: Mapping[str, SignalEndpoint]  # by signal
+    endpoints: Mapping[str, SignalEndpoint]  # by signal; a signal that is switched off has none
     delta: bool
     attributes: Mapping[str, str]  # of the resource
 
@@ -63,7 +63,11 @@ def read_otlp_variables(values: Mapping[str, str]) -> OtlpVariables:
     attributes = _pairs(ATTRIBUTES, filled.get(ATTRIBUTES, ""))
     if SERVICE_NAME in filled:
         attributes["service.name"] = filled[SERVICE_NAME]
-    endpoints = {signal: _endpoint(signal, filled) for signal in SIGNALS}
+    endpoints = {
+        signal: _endpoint(signal, filled)
+        for signal in SIGNALS
+        if filled.get(f"OTEL_{signal.upper()}_EXPORTER", "").lower() != "none"
+    }
     # "lowmemory" asks for deltas of counters and histograms, which are all that we count.
     return OtlpVariables(endpoints, preference != "cumulative", attributes)
 

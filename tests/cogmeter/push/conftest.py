@@ -46,7 +46,8 @@ def make_pusher(store, receiver):
 
     def make(gauges=None, **variables):
         values = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url("")} | {
-            f"OTEL_EXPORTER_OTLP_{name.upper()}": value for name, value in variables.items()
+            name if name.startswith("OTEL_") else f"OTEL_EXPORTER_OTLP_{name.upper()}": value
+            for name, value in variables.items()
         }
         target = OtlpTarget(read_otlp_variables(values), ORIGIN)
         found = {} if gauges is None else {"gauges": gauges}

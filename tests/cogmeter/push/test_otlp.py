@@ -166,3 +166,17 @@ async def test_gauges_have_semantic_names_and_units(make_pusher, decoded, now):
     ((labels, events, metric),) = found["cogmeter.gateway_events"]
     assert (labels, events, metric.sum.is_monotonic) == ({"cogmeter.event": "disconnect"}, 3.0, True)
     assert "unknown" not in str(dict(found))
+
+
+async def test_a_signal_that_is_switched_off_is_not_sent_and_delays_no_other(store, make_pusher, record, receiver, now):
+    pusher = make_pusher(OTEL_TRACES_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
+    await pusher.push()
+    await store.add_traces([TraceRecord(now[0], "discord.commands", "ask", 5_000_000, Outcome.OK, None, 0, ())])
+    await store.add_marker(Marker(now[0], "mark", "deployed 1.4"))
+    await record([("graph", "query", now[0], 1_000, 0)], now[0] + MINUTE_US)
+    await pusher.push()
+    await pusher.push()
+    assert [seen.path for seen in receiver.seen] == ["/v1/metrics"]
+    assert await store.new_records(pusher._cursor.records, limit=1) == await store.new_records(
+        await store.newest_position(), limit=1
+    )

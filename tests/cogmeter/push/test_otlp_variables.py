@@ -55,6 +55,11 @@ def test_the_resource_has_the_stated_attributes_and_name():
     assert read_otlp_variables(values).attributes == {"deployment.environment": "prod", "service.name": "mybot"}
 
 
+def test_a_signal_can_be_switched_off():
+    values = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "NONE", "OTEL_METRICS_EXPORTER": "otlp"}
+    assert list(read_otlp_variables(values).endpoints) == ["metrics"]
+
+
 @pytest.mark.parametrize(("preference", "delta"), [("cumulative", False), ("DELTA", True), ("lowmemory", True)])
 def test_the_temporality_preference_is_honoured(preference, delta):
     assert read(METRICS_TEMPORALITY_PREFERENCE=preference).delta is delta
