@@ -21,6 +21,7 @@ from cogmeter_bot.cli.push import push
 from cogmeter_bot.cli.resources import resources
 from cogmeter_bot.cli.run import demo, run
 from cogmeter_bot.cli.running import running
+from cogmeter_bot.cli.selection import selection
 from cogmeter_bot.cli.setup import completion, config, init
 from cogmeter_bot.cli.slow import slow
 from cogmeter_bot.cli.state import state
@@ -42,6 +43,7 @@ COMMANDS: Final = (
     alerts,
     errors,
     slow,
+    selection,
     running,
     state,
     resources,

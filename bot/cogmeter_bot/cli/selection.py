@@ -1,11 +1,14 @@
-"""The text of a selected range: what happened behind a point of a chart."""
+"""``cogmeter selection``: what happened in a few minutes, as behind a point of a chart."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from cogmeter_bot.cli.alerts import SEVERITY_COLOURS, alert_text
-from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table
+from cogmeter_bot.cli.options import ReadingOptions, complete_subjects, reading_options
+from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
 from cogmeter_bot.cli.slow import run_lines, run_title
 from cogmeter_bot.cli.text import duration, one_line, share, timestamp
 from cogmeter_bot.zones import zone_label, zone_name
@@ -30,6 +33,27 @@ WATERFALL: Final = 24  # columns of a whole run
 NAME: Final = 30  # columns of the name of a part
 MOST_BARS: Final = 12
 DEEPEST: Final = 4  # levels of indentation
+
+
+@click.command()
+@click.argument("service", required=False, shell_complete=complete_subjects)
+@reading_options
+def selection(options: ReadingOptions, service: str | None) -> None:
+    """Show what happened in a short range.
+
+    The slowest operations, errors, alerts and markers: of all, or of a SERVICE
+    or a command such as /ask. Without --since, the last hour. It is what a
+    point of a chart opens. --services has no effect.
+
+    --check: an operation failed.
+    """
+    time_range = options.time_range("1h")
+    answer = options.query(lambda source: source.selection(time_range, service))
+    if options.as_json:
+        show_json(answer)
+    else:
+        show(selection_page(answer, service))
+    options.exit_unless(not answer.stats.failed_operations)
 
 
 def interval_text(since: datetime, until: datetime) -> str:
