@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +45,9 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
     time_range = options.time_range("7d")
     matching = options.query(lambda source: _alerts(source, "history" if history else "active", options.services))
     if history:
-        since_s, until_s = time_range.since_us / 1e6, time_range.until_us / 1e6
+        # Without an end, an alert that was measured after this command began counts, too.
+        since_s = time_range.since_us / 1e6
+        until_s = time_range.until_us / 1e6 if options.until is not None else math.inf
         matching = [alert for alert in matching if since_s <= alert.seen_at.timestamp() < until_s]
     if options.as_json:
         show_json(AlertPage(alerts=matching[:limit], next=None))

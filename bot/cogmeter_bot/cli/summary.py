@@ -115,17 +115,27 @@ def _attention(dashboard: Dashboard, *, rich: bool) -> Iterator[Block]:
         yield f"{NO_CONCERN}."
 
 
+def _subject(service: str, operation: str | None) -> str:
+    """Return the command's own name, or the service."""
+    from cogmeter.recording.service_names import BY_OPERATION, label
+
+    return label(service, operation) if operation and service in BY_OPERATION else service
+
+
 def _command(concern: ConcernAnswer) -> str:
     """Return the command that shows more about a finding."""
     kind, _, number = concern.target.partition(":")
     if kind == "error":
         return f"`cogmeter errors {number}`"
+    if kind == "slow" and concern.service is not None:
+        return f"`cogmeter slow {shlex.quote(one_line(_subject(concern.service, concern.operation)))}`"
     if kind in {"stats", "compare"} and concern.service is not None:
         operation = f" --operation {shlex.quote(one_line(concern.operation))}" if concern.operation else ""
         return f"`cogmeter {kind} {shlex.quote(one_line(concern.service))}{operation}`"
     return {
         "errors": "`cogmeter errors`",
         "stats": "`cogmeter slow`",
+        "slow": "`cogmeter slow`",
         "running": "`cogmeter running`",
         "doctor": "`/perf doctor` in Discord",
         "report": "`/perf report` in Discord",

@@ -15,6 +15,7 @@ from yarl import URL
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Verdict
 from cogmeter.exporters.table import exporter
+from cogmeter.recording.service_names import in_background
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.comparison import ComparisonAnswer
@@ -220,7 +221,12 @@ class ApiSource:
         view = await self.dashboard(time_range, services)
         monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
         alerting = alerting_services(view.alerts)
-        services_checks = {**service_health.checks, **service_health.discord}
+        # What is healthy in the background, such as stalls of the loop, is no service to an owner.
+        services_checks = service_health.checks | {
+            name: check
+            for name, check in service_health.discord.items()
+            if check.status not in PASSING or not in_background(name)
+        }
         findings = [
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),

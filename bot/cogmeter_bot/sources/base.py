@@ -72,7 +72,7 @@ class Source(Protocol):
         ...
 
     async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
-        """Return the error groups of these services, or of all, that are not resolved; the last seen first."""
+        """Return the error groups of these services, or of all, that are not resolved; the most frequent first."""
         ...
 
     async def error_group(self, number: int) -> ErrorGroupDetail:

@@ -145,7 +145,9 @@ class DeployChecks:
         return check
 
     async def current(self) -> tuple[DeployCheck, tuple[Regression, ...]] | None:
-        """Return the last check of the last deploy if it found anything that is not muted; None if it is old.
+        """Return the last check of the last deploy if it found anything that is not muted.
+
+        None if it is old, or if a later deploy has replaced what it checked.
 
         Raises:
             StorageError: the store cannot be read.
@@ -153,6 +155,9 @@ class DeployChecks:
         log, now_us = await self.log(), self._query.now_us()
         check = max(log.checks, key=lambda one: (one.at_us, one.checked_us), default=None)
         if check is None or now_us - check.checked_us > CURRENT_US:
+            return None
+        markers = await offered_markers(self._query)
+        if any(marker.kind in CHANGES and marker.at_us > check.at_us for marker in markers):
             return None
         loud = log.loud(check, now_us)
         return (check, loud) if loud else None

@@ -77,7 +77,7 @@ class ServiceHealthChecks:
     def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
         seen_us = self._seen_us.get(name)
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
-        status, reason = Status.UNKNOWN, f"no operations in the last {formatting.duration(window_s * 1e6)}"
+        status, reason = Status.UNKNOWN, f"no operations within {formatting.duration(window_s * 1e6)}"
         if alert is not None:
             status, reason = status_of(alert.severity), alert_text(alert)
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)

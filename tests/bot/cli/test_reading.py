@@ -331,3 +331,17 @@ def test_the_summary_begins_with_what_needs_attention(cogmeter, seed, now_us):
     _, output, _ = cogmeter("summary", "--json")
     (concern,) = json.loads(output)["attention"]
     assert (concern["service"], concern["operation"]) == ("discord.commands", "ask")
+
+
+def test_the_history_includes_an_alert_that_was_measured_after_the_command_began(cogmeter, seed, some, now_us):
+    later = dataclasses.replace(alert(now_us), seen_us=now_us + 60_000_000)
+    seed(some, work=lambda store: store.alerting.save([Step(later)]))
+    assert "7.8%" in cogmeter("alerts", "--history")[1]
+
+
+def test_a_slow_operation_leads_to_why_it_is_slow(cogmeter, seed, now_us):
+    rows = [("vision", "look", now_us - number, 20_000_000, 0, None, None) for number in range(1, 40)]
+    seed([*rows, *[("discord.commands", "ask", now_us - number, 20_000_000, 0, None, None) for number in range(1, 40)]])
+    out = cogmeter("summary")[1]
+    assert "See `cogmeter slow vision`" in out
+    assert "See `cogmeter slow /ask`" in out

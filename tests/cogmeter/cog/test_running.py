@@ -28,7 +28,7 @@ async def test_running_operations_are_listed_with_their_line(move_in):
     async with move_in() as home, running(1):
         result = await home.owner.slash(home.channel, "perf running")
         (embed,) = result.response.embeds
-    assert embed.title == "Running now: 1 operation runs"
+    assert embed.title == "Running now: 1 operation"
     head, line = embed.description.splitlines()
     assert head.endswith(r"** llm / chat \*0\*")
     assert "test_running.py:" in line
@@ -49,6 +49,6 @@ async def test_more_than_a_page_can_be_turned(move_in):
         (first,) = message.embeds
         await home.owner.click(message, label="Next")
         (second,) = message.embeds
-    assert first.title == second.title == "Running now: 10 operations run"
+    assert first.title == second.title == "Running now: 10 operations"
     assert (first.description.count("llm"), second.description.count("llm")) == (8, 2)
     assert (first.footer.text, second.footer.text) == ("Page 1, more on the next page", "Page 2, last page")

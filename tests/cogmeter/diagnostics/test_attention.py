@@ -84,7 +84,7 @@ KINDS = {
             "/play: average response time of 12 s exceeds threshold of 5 s, for 3 users; "
             "92% of its time is spent in http.api.openai.com"
         ),
-        ("Look at its slowest operations", "stats", (COMMANDS, "play")),
+        ("Look at its slowest operations", "slow", (COMMANDS, "play")),
     ),
     "an alert after a change that is not a version": (
         active(
@@ -227,7 +227,7 @@ def test_figures_beyond_a_threshold_count_where_no_alert_is_about_them():
     assert (concern.people, concern.target) == (7, "error:12")
     slow = judged("shop", slow=True, reason="0 of 40 operations failed; average response time of 9 s, more than 5 s")
     (concern,) = rank(AttentionFacts(SPAN, judged=[slow]))
-    assert (concern.next_step, concern.target) == (RULES["response_time"].next_step, "stats")
+    assert (concern.next_step, concern.target) == (RULES["response_time"].next_step, "slow")
     assert texts(ASK, judged=[ask]) == texts(ASK)  # the same operation
     whole = active("whole", service=COMMANDS)
     assert texts(whole, judged=[ask]) == texts(whole)  # its service
@@ -256,7 +256,7 @@ def test_every_rule_has_a_next_step():
     for rule in RULES.values():
         assert rule.next_step[:1].isupper()
         assert not rule.next_step.endswith(".")
-        assert rule.leads_to in {"errors", "stats", "alerts", "running", "doctor", "cost"}
+        assert rule.leads_to in {"errors", "stats", "slow", "alerts", "running", "doctor", "cost"}
 
 
 def trace(whole_ms, *spans):

@@ -112,3 +112,13 @@ async def test_results_of_another_version_are_ignored(store, value, caplog):
     await store.set_value(KEY, value)
     assert (await checks_at(store, DEPLOY_US).log()).checks == ()
     assert "cannot be read" in caplog.text
+
+
+async def test_a_later_deploy_ends_the_attention_for_the_check_of_an_earlier_one(store):
+    await deployed(store, slower=("ask",))
+    at_us = DEPLOY_US + 24 * HOUR_US + MINUTE_US
+    await checks_at(store, at_us).run_due()
+    await store.add_marker(Marker(at_us, "start", "bot started"))  # a restart alone changes nothing
+    assert await checks_at(store, at_us + MINUTE_US).current() is not None
+    await store.add_marker(Marker(at_us, "mark", "deployed 1.5"))
+    assert await checks_at(store, at_us + MINUTE_US).current() is None

@@ -171,7 +171,7 @@ RESPONSE_TIME: Final = Rule(
     find=response_time,
     about=OPERATION,
     next_step="Look at its slowest operations",
-    leads_to="stats",
+    leads_to="slow",
     chart="response time",
     replay=Replay(
         lambda counts: values.statistics_ms(counts.statistic, counts.operations, counts.sum_us, counts.buckets),

@@ -91,7 +91,7 @@ class GaugeCurve:
 
 
 # The answer to which a finding about an alert of a rule leads.
-LeadsTo: TypeAlias = Literal["errors", "stats", "alerts", "running", "doctor", "cost"]
+LeadsTo: TypeAlias = Literal["errors", "stats", "slow", "alerts", "running", "doctor", "cost"]
 
 # What the chart of an alert shows: response times or throughput with the threshold, the error rate, a gauge. On the
 # plain timeline there is no threshold.

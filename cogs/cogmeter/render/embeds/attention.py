@@ -56,8 +56,10 @@ def command_of(concern: Concern, group: str) -> str:
     """Return the command that shows more about a finding: ``/perf stats service:/ask``."""
     kind, _, number = concern.target.partition(":")
     command = f"/{group} {COMMANDS.get(kind, kind)}"
-    if kind in {"stats", "compare"} and concern.subject is not None:
+    if kind in {"stats", "slow", "compare"} and concern.subject is not None:
         service, operation = concern.subject
+        if kind == "slow":  # it takes a command or a service
+            operation = operation if service in BY_OPERATION else ""
         if operation and service in BY_OPERATION:
             return f"{command} service:{label(service, operation)}"
         return f"{command} service:{service}" + (f" operation:{operation}" if operation else "")

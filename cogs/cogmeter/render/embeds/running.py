@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def running_embed(operations: Sequence[RunningAnswer], *, total: int, page: int, more: bool) -> discord.Embed:
     """Return a page, counted from 0, of the running operations; ``more``: another page follows."""
-    count = "1 operation runs" if total == 1 else f"{formatting.exact(total)} operations run"
+    count = formatting.counted(total, "operation")
     embed = discord.Embed(title=f"Running now: {count}" if total else "Running now", colour=DisplayState.NEUTRAL.colour)
     lines = [line for operation in operations for line in _lines(operation)]
     embed.description = "\n".join(lines) or "Nothing runs now."

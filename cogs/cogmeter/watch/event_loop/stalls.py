@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.diagnosis import Finding
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import STALLS
+from cogmeter.render import formatting
 from cogmeter.watch.event_loop.lag import Lag
 from cogmeter.watch.event_loop.watchdog import C_CODE, NO_TURN, NOTHING_RAN, BlockedLoop, Watchdog
 from cogmeter.watch.names import fitted
@@ -81,9 +82,10 @@ class StallWatch(Surface):
         if not recent:
             return [Finding(self.name, well=True, text="The loop was not blocked in the last hour")]
         worst = max(recent, key=lambda stall: stall.end_ns - stall.start_ns)
-        took_ms = (worst.end_ns - worst.start_ns) / 1e6
+        took = formatting.duration((worst.end_ns - worst.start_ns) / 1000)
         during = f" during {worst.during}" if worst.during else ""
-        text = f"{len(recent)} in the last hour, the longest {took_ms:,.0f} ms at {worst.place}{during}"
+        place = f", {worst.place[1:-1]}" if worst.place in _ADVICE else f" at {worst.place}"
+        text = f"{len(recent)} in the last hour, the longest {took}{place}{during}"
         return [Finding(self.name, well=True, text=text, advice=_ADVICE.get(worst.place, _BLOCKED), listed=True)]
 
     def _stalled(self, stall: BlockedLoop) -> None:

@@ -175,7 +175,7 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
     kind, _, number = concern.target.partition(":")
     if kind == "error":
         return view.to(LINKS["errors"], group=number)
-    if kind == "stats" and concern.subject is not None:
+    if kind in {"stats", "slow"} and concern.subject is not None:
         service, operation = concern.subject
         return view.service(service, operation=operation or None)
     if kind == "compare" and concern.subject is not None:

@@ -12,6 +12,8 @@ TARGETS = [
     ("stats", ASK, "/perf stats service:/ask"),
     ("stats", (COMMANDS, ""), "/perf stats service:discord.commands"),
     ("stats", ("shop", "buy"), "/perf stats service:shop operation:buy"),
+    ("slow", ASK, "/perf slow service:/ask"),
+    ("slow", ("shop", "buy"), "/perf slow service:shop"),
     ("stats", None, "/perf summary"),
     ("errors", ASK, "/perf errors"),
     ("error:12", ASK, "/perf errors (error 12)"),
@@ -35,7 +37,7 @@ def test_a_finding_names_the_command_that_shows_more(target, subject, command):
 
 
 def test_each_target_of_a_rule_is_a_command_that_exists():
-    known = {"stats", "errors", "running", "doctor", "report", "alerts", "summary", "cost"}
+    known = {"stats", "slow", "errors", "running", "doctor", "report", "alerts", "summary", "cost"}
     for rule in RULES.values():
         command = command_of(concern(rule.leads_to, ASK), "perf")
         assert command.removeprefix("/perf ").split()[0] in known
