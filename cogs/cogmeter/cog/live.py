@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import discord
+from discord.webhook.async_ import async_context
 
 from cogmeter.cog.responder import CommandAnswer, UserError, files_of
 from cogmeter.cog.views import Buttons
@@ -26,6 +27,7 @@ from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from discord import app_commands
+    from discord.webhook.async_ import AsyncWebhookAdapter
 
     from cogmeter.cog.responder import Responder
     from cogmeter.schemas.statistics import MinuteCounts
@@ -84,7 +86,7 @@ class LiveMessage(Buttons):
         """Begin to update the message."""
         super().shown(interaction)
         if self._task is None:
-            self._task = detached(self._update(), name="cogmeter-live")
+            self._task = detached(self._updating(async_context.get()), name="cogmeter-live")
 
     def close(self) -> None:
         """Stop listening and updating."""
@@ -125,6 +127,11 @@ class LiveMessage(Buttons):
             _logger.debug("A live message could not be updated: %s", error)
             return False
         return True
+
+    async def _updating(self, adapter: AsyncWebhookAdapter) -> None:
+        """Update with the adapter of the interaction: the task has no other part of its context."""
+        async_context.set(adapter)
+        await self._update()
 
     async def _update(self) -> None:
         """Refresh until the end. A deleted message or a missing permission ends it quietly."""

@@ -166,3 +166,12 @@ async def test_a_stranger_is_refused(with_live):
         result = await home.stranger.slash(home.channel, "perf live")
         assert result.ephemeral
         assert messages(home) == []
+
+
+async def test_its_own_task_updates_the_message(with_live):
+    async with with_live(INTERVAL_S=0.01) as (home, _live):
+        await begin(home)
+        cogmeter.record("a", "x", duration_ms=5)
+        await home.monitor.flusher.flush()
+        await until(lambda: "0 of 1" in home.channel.last_message.embeds[0].fields[1].value)
+        assert home.monitor.faults["live messages"] == 0
