@@ -212,11 +212,11 @@ def _sentence(active: AlertIncident, others: int) -> str:
     parts = [f"{_named(active)}{_since_change(alert, context)}"]
     if context is not None and context.users:
         parts.append(f", for {formatting.counted(context.users, 'user')}")
+    if alert.state is AlertState.ACKNOWLEDGED:
+        parts.append(f" (acknowledged by {alert.acknowledged_by or 'somebody'})")
     parts += [f"; {cause}" for cause in _causes(active)]
     if others:
         parts.append(f"; {formatting.counted(others, 'more alert')} at the same time")
-    if alert.state is AlertState.ACKNOWLEDGED:
-        parts.append(f" (acknowledged by {alert.acknowledged_by or 'somebody'})")
     return formatting.clean("".join(parts))
 
 
