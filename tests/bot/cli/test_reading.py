@@ -96,7 +96,7 @@ def test_a_summary_lists_commands_by_name(cogmeter, commanded):
     assert out.endswith(
         "Active: 2 commands, 1 component\n\n"
         "Top Commands:\n1. /ask: 5 ops (80% success)\n2. /config set: 3 ops (100% success)\n"
-        "3. button Shop.buy: 1 ops (100% success)\n"
+        "3. button Shop.buy: 1 op (100% success)\n"
     )
     assert "Services" not in out
 
@@ -107,7 +107,7 @@ def test_a_summary_lists_own_services_besides_commands(cogmeter, commanded, now_
     out = cogmeter("summary", "--top", "1")[1]
     assert out.endswith(
         "Active: 2 commands, 1 component, 1 service\n\nTop Commands:\n1. /ask: 5 ops (80% success)\n\n"
-        "Top Services by Volume:\n1. graph: 1 ops (100% success)\n"
+        "Top Services by Volume:\n1. graph: 1 op (100% success)\n"
     )
     live = cogmeter("live", "--count", "1", "--period", "1h")[1]
     ranking = live.partition("Commands and Services:\n")[2].splitlines()

@@ -177,7 +177,7 @@ async def test_doctor_state_and_verdict_agree_on_a_blocked_loop_before_during_an
         watch._recent.append(BlockedLoop(end_ns - 3 * SECOND_NS, end_ns, "host.py:7 search", (), None, ""))
         finding, *judged = await seen()
         assert (finding.well, finding.listed, judged) == (True, True, [Status.HEALTHY, Status.HEALTHY, False])
-        assert finding.text == "1 in the last hour, the longest 3,000 ms at host.py:7 search"
+        assert finding.text == "1 in the last hour, the longest 3 s at host.py:7 search"
         monitor.recorder.record(STALLS, "host.py:7 search", duration_ms=3_000)
         await until(monitor.alerting.evaluator.window.longest_stall)
         await monitor.alerting.check()

@@ -245,13 +245,6 @@ def test_a_secret_is_never_shown(monkeypatch):
     assert "very-secret" not in repr(load_settings())
 
 
-def test_a_setting_without_effect_in_this_version_is_logged(monkeypatch, caplog):
-    monkeypatch.setenv("PERFORMANCE_EXPORT_DATADOG", "true")
-    with caplog.at_level(logging.WARNING, logger="cogmeter"):
-        load_settings()
-    assert caplog.messages == ["PERFORMANCE_EXPORT_DATADOG is set, and has no effect in this version"]
-
-
 # Secrets in the wrong place
 
 WEBHOOK = "https://discord.com/api/webhooks/123456789012345678/s3cret-s3cret"
