@@ -28,6 +28,7 @@ LOGGERS = {
     "cogmeter.notifiers",
     "cogmeter.operations",
     "cogmeter.parts",
+    "cogmeter.push",
     "cogmeter.query",
     "cogmeter.render.charts",
     "cogmeter.runtime",
