@@ -9,6 +9,18 @@ from cogmeter_storage.alerting import Alert, AlertState
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US
 
+# A sample of a bot that has no trouble.
+QUIET_GAUGES = {
+    "gateway.latency_ms.shard_0": 120.0,
+    "gateway.heartbeat_age_s.shard_0": 40.0,
+    "gateway.shards_connected": 1.0,
+    "gateway.disconnects": 0.0,
+    "rest.rate_limited.user": 3.0,
+    "rest.rate_limited.global": 0.0,
+    "rest.invalid_share": 0.01,
+    "resources.memory_bytes": 2e8,
+}
+
 
 def make_alert(at_us: int, **more: Any) -> Alert:
     """A firing alert on the guide's service, all of whose times are ``at_us`` (microseconds since 1970, UTC)."""

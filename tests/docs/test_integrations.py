@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from cogmeter.exporters.gauge_names import COUNTER, SAMPLED, SAMPLED_BY_PREFIX
 from cogmeter.push import otlp, otlp_variables
-from cogmeter.push.base import Cursor, Origin, PushBatch, SeriesMinute
+from cogmeter.push.base import Cursor, Origin, PushBatch, SeriesCounts
 from cogmeter.push.otlp_variables import ATTRIBUTES, PREFIX, SERVICE_NAME, TEMPORALITY, read_otlp_variables
 from cogmeter.settings import Settings, env_name
 from cogmeter_storage import Outcome
@@ -69,7 +69,7 @@ def test_the_table_of_variables_has_the_defaults():
 def test_the_table_of_metrics_is_what_otlp_sends():
     target = otlp.OtlpTarget(read_otlp_variables({f"{PREFIX}COMPRESSION": "none"}), Origin("bot", "id", "host"))
     gauges = dict.fromkeys(SAMPLED, 1.0) | dict.fromkeys((f"{prefix}1" for prefix in SAMPLED_BY_PREFIX), 1.0)
-    one = SeriesMinute("service", "operation", (1,) + (0,) * (len(Outcome) - 1), 5, 5, ((3, 1),))
+    one = SeriesCounts("service", "operation", (1,) + (0,) * (len(Outcome) - 1), 5, 5, ((3, 1),))
     (request,) = target.encode(PushBatch(Cursor(0), 60_000_000, (one,), gauges=gauges, gauges_us=1))
     message = otlp.ExportMetricsServiceRequest.FromString(request.body)
     sent = {}

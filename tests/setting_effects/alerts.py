@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
-from factories import make_errors
+from factories import QUIET_GAUGES, make_errors
 
 import cogmeter
 from cogmeter.alerts.alerting import Alerting
@@ -21,17 +21,7 @@ from setting_effects.place import Place, flushed
 BEGIN_US = 1_755_426_000_000_000  # a Sunday, 10:20 UTC
 HOUR = 3_600
 API = "http.api.example.com"
-HEALTHY = {
-    "gateway.latency_ms.shard_0": 120.0,
-    "gateway.heartbeat_age_s.shard_0": 40.0,
-    "gateway.shards_connected": 1.0,
-    "gateway.disconnects": 0.0,
-    "rest.rate_limited.user": 3.0,
-    "rest.rate_limited.global": 0.0,
-    "rest.invalid_share": 0.01,
-    "resources.memory_bytes": 1e8,
-    "resources.memory_limit_bytes": 512e6,
-}
+HEALTHY = QUIET_GAUGES | {"resources.memory_bytes": 1e8, "resources.memory_limit_bytes": 512e6}
 Feed = Callable[["Alarm"], Awaitable[object]]
 
 
@@ -86,7 +76,7 @@ class Alarm:
         return self
 
     def sampled(self, seconds: float = 15, **changed: float) -> Alarm:
-        """Let time pass with a sample of gauges every 15 s; in their names ``__`` stands for a dot."""
+        """Let time pass with a sample of gauges every 15 s; ``__`` in their names means a dot."""
         gauges = HEALTHY | {name.replace("__", "."): value for name, value in changed.items()}
         for _ in range(int(seconds // 15)):
             self.after(15).evaluator.sampled(self.now_us, gauges)
@@ -142,7 +132,7 @@ async def busy(alarm: Alarm) -> None:
 
 
 async def severity_of_slow(place: Place) -> object:
-    """The severity of slow operations in the first minutes of a bot, whose threshold nobody has set."""
+    """The severity of slow operations in the first minutes of a bot, with a threshold that is not set."""
     alarm = await Alarm(place).open()
     await slow(alarm)
     return [one.severity for one in await alarm.readings("response_time") if not one.subject.operation]

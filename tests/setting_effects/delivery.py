@@ -77,7 +77,7 @@ async def threads_at_an_alert(place: Place) -> object:
 
 
 async def pinged(place: Place) -> object:
-    """Whether the messages about an alert that nobody acknowledges ping the role and the user."""
+    """Whether the messages about an alert that is not acknowledged ping the role and the user."""
     home = await place.home()
     alerting = home.monitor.alerting
     reading = Reading(Subject("error_rate", "graph"), 0.5, 0.05, "Error rate of 50%", "critical")
@@ -95,7 +95,7 @@ async def _delivered(home: Home) -> None:
 
 
 async def lifeline(place: Place) -> object:
-    """The requests of the thread beside the loop while the loop is blocked, after 15 s of its clock."""
+    """The requests of the out-of-band thread while the loop is blocked, after 15 s of its clock."""
     paths = place.thread_receiver()
     monitor = await place.monitor()
     watch = next(surface for surface in monitor.watcher.surfaces if isinstance(surface, StallWatch))
@@ -108,7 +108,7 @@ async def lifeline(place: Place) -> object:
 
 
 async def lost_connection(place: Place) -> object:
-    """The requests of the thread beside the loop when the connection has been lost for 150 s of its clock."""
+    """The requests of the out-of-band thread when the connection has been lost for 150 s of its clock."""
     paths = place.thread_receiver()
     home = await place.home()
     place.monkeypatch.setattr(home.bot, "ws", None)
@@ -118,13 +118,13 @@ async def lost_connection(place: Place) -> object:
 
 def _check(place: Place, monitor: Monitor, rule: str, *, after_s: float) -> None:
     """Let the monitor's alerts from outside of the loop look at an outage, now and later by their clock."""
-    beside = monitor.out_of_band
-    assert beside is not None
-    beside.stop()  # its thread looks at other times
+    thread_alerts = monitor.out_of_band
+    assert thread_alerts is not None
+    thread_alerts.stop()  # its thread looks at other times
     for ahead_ns in (0, int(after_s * 1e9)):
         place.monkeypatch.setattr(out_of_band, "now_ns", lambda ahead_ns=ahead_ns: now_ns() + ahead_ns)
-        for outage in beside._outages:
+        for outage in thread_alerts._outages:
             if outage.rule == rule:
-                thread = threading.Thread(target=beside._check, args=(outage,))
+                thread = threading.Thread(target=thread_alerts._check, args=(outage,))
                 thread.start()
                 thread.join()

@@ -31,7 +31,7 @@ async def served(place: Place) -> Servers:
 
 
 async def answer(place: Place, path: str, word: str = "port", token: str = "") -> tuple[int, str]:
-    """The status and text of an answer at the port of this word; 0 if nobody listens there."""
+    """The status and text of an answer at the port of this word; 0 if no server listens there."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"http://127.0.0.1:{place.known[word]}{path}"
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:

@@ -95,6 +95,8 @@ def _stopped(error: BackfillStoppedError, target: str, options: ReadingOptions, 
 
 
 def _accepted(report: BackfillReport) -> str:
+    from cogmeter.render import formatting
+
     counts = (
         (report.minutes, "minute"),
         (report.operations, "operation"),
@@ -102,15 +104,17 @@ def _accepted(report: BackfillReport) -> str:
         (report.changes, "alert change"),
         (report.markers, "marker"),
     )
-    return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    return ", ".join(formatting.counted(count, name) for count, name in counts)
 
 
 def _lines(report: BackfillReport, target: str) -> Iterator[str]:
     """Yield what was accepted, and what was not sent and why."""
+    from cogmeter.render import formatting
+
     yield f"Pushed to {target}: {_accepted(report)}."
     if report.rejected:
         reason = f": {one_line(report.rejection)}" if report.rejection else ""
-        yield f"Rejected by the endpoint: {report.rejected:,} points{reason}."
+        yield f"Rejected by the endpoint: {formatting.counted(report.rejected, 'point')}{reason}."
     left_out = (
         (report.too_old, f"older than {target} accepts"),
         (report.not_kept, "their minutes are not stored any more, only hours or days"),
@@ -118,4 +122,4 @@ def _lines(report: BackfillReport, target: str) -> Iterator[str]:
     )
     for count, reason in left_out:
         if count:
-            yield f"Not sent: {count:,} operation{'' if count == 1 else 's'} ({reason})."
+            yield f"Not sent: {formatting.counted(count, 'operation')} ({reason})."

@@ -55,7 +55,7 @@ async def check_targets(names: Sequence[str], database: Path | None) -> list[Che
 async def _check(names: Sequence[str], store: Store | None, settings: Settings) -> list[CheckedTarget]:
     names = list(dict.fromkeys(names)) or switched_on(settings)
     if not names:
-        switches = " or ".join(f"{env_name(field)}=true" for _, field in TARGETS.values())
+        switches = " or ".join(env_name(field) for _, field in TARGETS.values())
         example = next(iter(TARGETS))
         raise RequestError(
             f"No push target is switched on. Set {switches}, or name a target: cogmeter push --check {example}."

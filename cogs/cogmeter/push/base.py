@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cogmeter.notifiers.http import Http, HttpResponse
-    from cogmeter_storage.model import Outcome
 
 REFUSED: Final = frozenset({401, 403})  # the key, or what it may do
 
@@ -56,8 +55,8 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesMinute:
-    """The operations of one series that ended in one minute."""
+class SeriesCounts:
+    """The operations of one series in one minute, or in several."""
 
     service: str
     operation: str
@@ -71,9 +70,19 @@ class SeriesMinute:
         """The operations of any outcome."""
         return sum(self.outcomes)
 
-    def of(self, outcome: Outcome) -> int:
-        """Return the operations with this outcome."""
-        return self.outcomes[outcome]
+    def plus(self, other: SeriesCounts) -> SeriesCounts:
+        """Return the operations of both, with the names of this one."""
+        buckets = dict(self.buckets)
+        for bucket, count in other.buckets:
+            buckets[bucket] = buckets.get(bucket, 0) + count
+        return SeriesCounts(
+            self.service,
+            self.operation,
+            tuple(map(sum, zip(self.outcomes, other.outcomes, strict=True))),
+            self.sum_us + other.sum_us,
+            max(self.max_us, other.max_us),
+            tuple(sorted(buckets.items())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class PushBatch:
 
     after: Cursor
     minute_us: int = 0
-    series: tuple[SeriesMinute, ...] = ()
+    series: tuple[SeriesCounts, ...] = ()
     newest: bool = False  # no later minute is sealed yet, and this is its last part
     records: NewRecords = field(default_factory=lambda: NewRecords(RecordPosition()))
     gauges: Mapping[str, float] = field(default_factory=dict)  # of ``gauges_us``, by the names of the watched surfaces
@@ -106,6 +115,11 @@ class PushBatch:
     def operations(self) -> int:
         """The operations that it counts."""
         return sum(one.count for one in self.series)
+
+
+def sample_batch() -> PushBatch:
+    """Return a batch with one gauge, to try an endpoint: one thread of the process."""
+    return PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us())
 
 
 @dataclass(frozen=True, slots=True)

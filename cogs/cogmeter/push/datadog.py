@@ -218,5 +218,5 @@ class DatadogTarget(PushTarget):
 
 
 def _quiet(text: str) -> str:
-    """Return a text that notifies nobody: Datadog sends an event to everybody who is named with an @."""
+    """Return a text without mentions: Datadog notifies each person who is named with an @."""
     return text.replace("@", "@\N{ZERO WIDTH SPACE}")

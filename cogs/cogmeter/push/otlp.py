@@ -12,7 +12,7 @@ import hashlib
 import time
 from functools import cache
 from math import ceil, log2
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
@@ -32,19 +32,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from cogmeter import __version__
 from cogmeter.exporters.gauge_names import COUNTER, metric_of
 from cogmeter.notifiers.http import Http, Timeouts
-from cogmeter.push.base import Cursor, PushBatch, PushTarget, Rejection, Request, posted
+from cogmeter.push.base import PushTarget, Rejection, Request, posted, sample_batch
 from cogmeter.push.otlp_variables import read_otlp_variables
 from cogmeter_storage.alerting import AlertState
-from cogmeter_storage.clock import clock
 from cogmeter_storage.histogram import value_of
 from cogmeter_storage.model import DAY_US, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
-
-    from cogmeter.push.base import Origin, SeriesMinute
+    from cogmeter.push.base import Origin, PushBatch, SeriesCounts
     from cogmeter.push.otlp_variables import OtlpVariables
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import Alert, AlertChange
@@ -70,26 +67,6 @@ RESPONSES: Final[Mapping[str, tuple[Any, str]]] = {
 def build(settings: Settings, origin: Origin) -> OtlpTarget:
     """Return the target of the standard variables; see ``read_otlp_variables`` for errors."""
     return OtlpTarget(read_otlp_variables(settings.otel_variables), origin)
-
-
-class Sums(NamedTuple):
-    """The operations of one series since the start of the pushes."""
-
-    outcomes: tuple[int, ...]
-    sum_us: int
-    max_us: int
-    buckets: Mapping[int, int]
-
-    def plus(self, one: SeriesMinute) -> Sums:
-        """Return these and one minute's operations together."""
-        buckets = dict(self.buckets)
-        for bucket, count in one.buckets:
-            buckets[bucket] = buckets.get(bucket, 0) + count
-        outcomes = tuple(map(sum, zip(self.outcomes, one.outcomes, strict=True)))
-        return Sums(outcomes, self.sum_us + one.sum_us, max(self.max_us, one.max_us), buckets)
-
-
-NOTHING: Final = Sums((0,) * len(Outcome), 0, 0, {})
 
 
 class OtlpTarget(PushTarget):
@@ -118,7 +95,7 @@ class OtlpTarget(PushTarget):
             }
             | dict(variables.attributes)
         )
-        self._sums: dict[tuple[str, str], Sums] = {}
+        self._sums: dict[tuple[str, str], SeriesCounts] = {}  # of all minutes since the start
         self._begin_us: int | None = None  # of the sums: the start of the first minute
 
     def encode(self, batch: PushBatch) -> list[Request]:
@@ -150,14 +127,13 @@ class OtlpTarget(PushTarget):
         if self._begin_us is None:
             self._begin_us = batch.minute_us
         for one in batch.series:
-            key = (one.service, one.operation)
-            self._sums[key] = self._sums.get(key, NOTHING).plus(one)
+            self._sums[one.service, one.operation] = self._since_start(one)
 
     async def check(self) -> str:
         """Send one gauge, and return where it was sent."""
         if "metrics" not in self._endpoints:
             return "OTEL_METRICS_EXPORTER=none: a sample would be a metric, so none was sent"
-        (request,) = self.encode(PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
+        (request,) = self.encode(sample_batch())
         rejection = await self.send(request)
         http = self._https["metrics"]
         place = f"{http.setting} ({http.parsed(request.url).host})"  # the rest of an address may be secret
@@ -171,25 +147,28 @@ class OtlpTarget(PushTarget):
         if batch.series:
             begin_us = batch.minute_us if self._delta or self._begin_us is None else self._begin_us
             times = {"start_time_unix_nano": begin_us * 1000, "time_unix_nano": batch.until_us * 1000}
-            self._count(metrics.add(), metrics.add(), self._points(batch), times)
+            self._count(metrics, self._points(batch), times)
         for gauge, value in batch.gauges.items():
             _add_gauge(metrics, gauge, value, batch.gauges_us)
         return self._request("metrics", message)
 
-    def _points(self, batch: PushBatch) -> Iterator[tuple[str, str, Sums]]:
-        """Yield the sums of each series to be sent: those of the minute or of all minutes so far."""
+    def _points(self, batch: PushBatch) -> Iterator[SeriesCounts]:
+        """Yield the counts of each series to be sent: those of the minute or of all minutes so far."""
         for one in batch.series:
-            before = NOTHING if self._delta else self._sums.get((one.service, one.operation), NOTHING)
-            yield one.service, one.operation, before.plus(one)
+            yield one if self._delta else self._since_start(one)
         if not batch.newest or self._delta:
             return
         # A series without operations is repeated, as an SDK does: Prometheus forgets one that is silent for 5 minutes.
         sent = {(one.service, one.operation) for one in batch.series}
-        for (service, operation), sums in self._sums.items():
-            if (service, operation) not in sent:
-                yield service, operation, sums
+        yield from (counts for series, counts in self._sums.items() if series not in sent)
 
-    def _count(self, counter: Metric, durations: Metric, points: Iterable[Any], times: Mapping[str, int]) -> None:
+    def _since_start(self, one: SeriesCounts) -> SeriesCounts:
+        known = self._sums.get((one.service, one.operation))
+        return one if known is None else known.plus(one)
+
+    def _count(self, metrics: Any, points: Iterable[SeriesCounts], times: Mapping[str, int]) -> None:
+        """Add the counts and the durations of these series to the metrics of a request."""
+        counter, durations = metrics.add(), metrics.add()
         kind = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
         if self._delta:
             kind = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
@@ -197,17 +176,17 @@ class OtlpTarget(PushTarget):
         counter.sum.aggregation_temporality, counter.sum.is_monotonic = kind, True
         durations.name, durations.unit, durations.description = DURATION, "s", "Durations of operations"
         durations.exponential_histogram.aggregation_temporality = kind
-        for turn, (service, operation, sums) in enumerate(points):
+        for turn, one in enumerate(points):
             if turn % PIECE == 0:
                 time.sleep(0)  # on a thread: lets the event loop have the GIL
-            named = {"cogmeter.service": service, "cogmeter.operation": operation}
-            for outcome, count in zip(Outcome, sums.outcomes, strict=True):
+            named = {"cogmeter.service": one.service, "cogmeter.operation": one.operation}
+            for outcome, count in zip(Outcome, one.outcomes, strict=True):
                 if count:
                     attributes = _attributes(named | {"cogmeter.outcome": outcome.label})
                     counter.sum.data_points.add(attributes=attributes, as_int=count, **times)
             point = durations.exponential_histogram.data_points.add(attributes=_attributes(named), scale=SCALE, **times)
-            point.count, point.sum, point.max = sum(sums.outcomes), sums.sum_us / 1e6, sums.max_us / 1e6
-            _add_buckets(point, sums.buckets)
+            point.count, point.sum, point.max = one.count, one.sum_us / 1e6, one.max_us / 1e6
+            _add_buckets(point, one.buckets)
 
     def _traces(self, traces: Iterable[TraceRecord]) -> Request:
         message = ExportTraceServiceRequest()
@@ -280,13 +259,15 @@ def _indices() -> list[int]:
     return [0, *(ceil(log2(value / 1e6) * 2**SCALE) - 1 for value in value_of(range(1, 1536)).tolist())]
 
 
-def _add_buckets(point: Any, buckets: Mapping[int, int]) -> None:
+def _add_buckets(point: Any, buckets: Iterable[tuple[int, int]]) -> None:
+    """Set the buckets of a point; several of ours may be one of its own."""
     indices = _indices()
-    point.zero_count = buckets.get(0, 0)
     counts: dict[int, int] = {}
-    for bucket, count in buckets.items():
+    for bucket, count in buckets:
         if bucket:
             counts[indices[bucket]] = counts.get(indices[bucket], 0) + count
+        else:
+            point.zero_count = count
     if counts:
         point.positive.offset = min(counts)
         point.positive.bucket_counts.extend(counts.get(index, 0) for index in range(min(counts), max(counts) + 1))

@@ -35,7 +35,6 @@ FIRST_PAUSE_S: Final = 2.0  # after a failure; doubled with each further one
 LONGEST_PAUSE_S: Final = 300.0
 LONGEST_RETRY_AFTER_S: Final = 3600.0
 STOP_S: Final = 3.0  # for the last push: Docker kills a container after ten seconds
-FAR_US: Final = 2**62
 
 _logger = logging.getLogger("cogmeter.push")
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.push.base import Cursor, PushBatch, SeriesMinute
+from cogmeter.push.base import Cursor, PushBatch, SeriesCounts
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class BatchReader:
         series = tuple(self._series_of(minute, chosen))
         return PushBatch(after, minute.start_us, series, newest=whole and len(minutes) == 1)
 
-    def _series_of(self, minute: SealedSlot, places: list[int]) -> list[SeriesMinute]:
+    def _series_of(self, minute: SealedSlot, places: list[int]) -> list[SeriesCounts]:
         """Return the series at these places of a slot; one without a readable name is left out."""
         slot = minute.slot
         ends = slot.sizes.cumsum(dtype="int64")
@@ -95,5 +95,5 @@ class BatchReader:
             part = slice(int(ends[place] - slot.sizes[place]), int(ends[place]))
             buckets = tuple(zip(slot.buckets[part].tolist(), slot.counts[part].tolist(), strict=True))
             outcomes = tuple(int(column[place]) for column in slot.outcomes)
-            found.append(SeriesMinute(*name, outcomes, int(slot.sum_us[place]), int(slot.max_us[place]), buckets))
+            found.append(SeriesCounts(*name, outcomes, int(slot.sum_us[place]), int(slot.max_us[place]), buckets))
         return found

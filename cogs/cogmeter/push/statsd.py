@@ -11,15 +11,14 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.push.base import Cursor, PushBatch, PushError, PushTarget, Rejection, Request
+from cogmeter.push.base import PushError, PushTarget, Rejection, Request, sample_batch
 from cogmeter.push.tagged import OLDEST_US, TaggedPoint, TaggedPoints
 from cogmeter.settings import SettingsError, env_name
-from cogmeter_storage.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cogmeter.push.base import Origin
+    from cogmeter.push.base import Origin, PushBatch
     from cogmeter.settings import Settings
 
 PACKET: Final = 1432  # bytes: what Datadog's own clients send in one piece
@@ -71,7 +70,7 @@ class StatsdTarget(PushTarget):
 
     async def check(self) -> str:
         """Send one gauge, and return where it was sent."""
-        (request,) = self.encode(PushBatch(Cursor(0), gauges={"resources.threads": 1.0}, gauges_us=clock.now_us()))
+        (request,) = self.encode(sample_batch())
         await self.send(request)
         return f"one sample of cogmeter.process.thread.count was sent to {request.url}; UDP confirms nothing"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cogmeter.push.base import Origin, PushTarget
     from cogmeter.settings import Settings
 
-# By name: the module, which has a function ``build`` (see ``Build``), and the setting that switches the target on.
+# By name: the module, which has a function ``build(settings, origin)``, and the setting that switches the target on.
 TARGETS: Final = {
     "otlp": ("otlp", "export_otlp"),
     "datadog": ("datadog", "export_datadog"),

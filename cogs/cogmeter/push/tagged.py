@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from cogmeter.exporters.gauge_names import metric_of
-from cogmeter.push.base import SeriesMinute
 from cogmeter.query.statistics import figures_of_rows
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome
@@ -28,7 +27,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cogmeter.push.base import Origin, PushBatch
+    from cogmeter.push.base import Origin, PushBatch, SeriesCounts
 
 # Points must not be older than an hour (Datadog's API, "Submit metrics"); the margin is for the way and other clocks.
 OLDEST_US: Final = HOUR_US - 2 * MINUTE_US
@@ -63,7 +62,7 @@ class TaggedPoints:
     def __init__(self, origin: Origin) -> None:
         self.own = (tag("bot", origin.name), tag("process", origin.instance))
         self._minute_us = 0
-        self._earlier: dict[Pair, SeriesMinute] = {}  # of the parts that are done
+        self._earlier: dict[Pair, SeriesCounts] = {}  # of the parts that are done
 
     def of(self, batch: PushBatch) -> Iterator[TaggedPoint]:
         """Yield the points of a batch. Call it on a thread."""
@@ -79,20 +78,20 @@ class TaggedPoints:
             self._earlier = self._known(batch) | self._together(batch)
             self._minute_us = batch.minute_us
 
-    def _known(self, batch: PushBatch) -> dict[Pair, SeriesMinute]:
+    def _known(self, batch: PushBatch) -> dict[Pair, SeriesCounts]:
         return self._earlier if batch.minute_us == self._minute_us else {}
 
-    def _together(self, batch: PushBatch) -> dict[Pair, SeriesMinute]:
+    def _together(self, batch: PushBatch) -> dict[Pair, SeriesCounts]:
         """Return the batch's series by their tags, with all operations of the minute so far that have these tags."""
         known = self._known(batch)
-        found: dict[Pair, SeriesMinute] = {}
+        found: dict[Pair, SeriesCounts] = {}
         for one in batch.series:
             pair = tag("service", one.service), tag("operation", one.operation)
             earlier = found.get(pair) or known.get(pair)
-            found[pair] = one if earlier is None else _added(earlier, one)
+            found[pair] = one if earlier is None else earlier.plus(one)
         return found
 
-    def _of_minute(self, series: Mapping[Pair, SeriesMinute], at_s: int) -> Iterator[TaggedPoint]:
+    def _of_minute(self, series: Mapping[Pair, SeriesCounts], at_s: int) -> Iterator[TaggedPoint]:
         pairs = list(series.items())
         for start in range(0, len(pairs), PIECE):
             time.sleep(0)  # on a thread: lets the event loop have the GIL
@@ -128,22 +127,7 @@ def tag(key: str, value: str) -> str:
     return f"{key}:{valid or 'unnamed'}"
 
 
-def _added(one: SeriesMinute, other: SeriesMinute) -> SeriesMinute:
-    """Return the operations of both, with the names of the first."""
-    buckets = dict(one.buckets)
-    for bucket, count in other.buckets:
-        buckets[bucket] = buckets.get(bucket, 0) + count
-    return SeriesMinute(
-        one.service,
-        one.operation,
-        tuple(map(sum, zip(one.outcomes, other.outcomes, strict=True))),
-        one.sum_us + other.sum_us,
-        max(one.max_us, other.max_us),
-        tuple(sorted(buckets.items())),
-    )
-
-
-def _durations_s(series: list[SeriesMinute]) -> Iterator[dict[str, float]]:
+def _durations_s(series: list[SeriesCounts]) -> Iterator[dict[str, float]]:
     """Yield the mean, percentiles and maximum of each series in seconds, by the formulas of all surfaces."""
     outcomes = np.array([one.outcomes for one in series], dtype=np.int64)
     sum_us, max_us = (np.array([getattr(one, name) for one in series], dtype=np.int64) for name in ("sum_us", "max_us"))

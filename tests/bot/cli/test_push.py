@@ -197,7 +197,7 @@ async def test_a_check_without_a_connection_says_why(run, receiver):
     ("arguments", "variables", "said"),
     [
         ([], {}, "Add --check to try the targets, or use `cogmeter export --push`"),
-        (["--check"], {}, "No push target is switched on. Set PERFORMANCE_EXPORT_OTLP=true or "),
+        (["--check"], {}, "No push target is switched on. Set PERFORMANCE_EXPORT_OTLP or "),
         (["--check", "otlp"], {"OTEL_EXPORTER_OTLP_HEADERS": SECRET}, "OTEL_EXPORTER_OTLP_HEADERS="),
         (["--check", "otlp"], {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL="),
     ],

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogmeter.push import datadog, reader
-from cogmeter.push.base import Cursor, Origin, PushBatch, PushError, SeriesMinute
+from cogmeter.push.base import Cursor, Origin, PushBatch, PushError, SeriesCounts
 from cogmeter.push.datadog import DatadogTarget, build
 from cogmeter.push.pusher import Pusher
 from cogmeter.push.tagged import DURATION, OPERATIONS, TaggedPoints, tag
@@ -59,7 +59,7 @@ def answering(status, content, headers=None):
 def minute_of(minute_us, *rows):
     """A batch of (service, operation, durations); each with outcome ok."""
     series = [
-        SeriesMinute(service, operation, (len(took), 0, 0, 0, 0), sum(took), max(took), ((500, len(took)),))
+        SeriesCounts(service, operation, (len(took), 0, 0, 0, 0), sum(took), max(took), ((500, len(took)),))
         for service, operation, took in rows
     ]
     return PushBatch(Cursor(minute_us + MINUTE_US), minute_us, tuple(series))

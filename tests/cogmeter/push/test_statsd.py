@@ -11,7 +11,7 @@ import pytest
 from datadog_intake import check_tags
 
 from cogmeter.push import statsd
-from cogmeter.push.base import Cursor, Origin, PushBatch, PushError, SeriesMinute
+from cogmeter.push.base import Cursor, Origin, PushBatch, PushError, SeriesCounts
 from cogmeter.push.pusher import Pusher
 from cogmeter.push.statsd import StatsdTarget, build
 from cogmeter.push.table import switched_on
@@ -64,7 +64,7 @@ async def agent():
 
 def minute(*names):
     """A batch with one operation of 1 ms of each name."""
-    series = (SeriesMinute("graph", name, (1, 0, 0, 0, 0), 1_000, 1_000, ((350, 1),)) for name in names)
+    series = (SeriesCounts("graph", name, (1, 0, 0, 0, 0), 1_000, 1_000, ((350, 1),)) for name in names)
     return PushBatch(Cursor(MINUTE_US), 0, tuple(series))
 
 

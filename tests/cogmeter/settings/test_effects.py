@@ -22,18 +22,18 @@ HOSTS = {"PORT", "SERVER_PORT"}
 
 @dataclass(frozen=True)
 class Effect:
-    """What ``observe`` finds with each value; None: the setting is not set. ``beside`` are other settings."""
+    """What ``observe`` finds with each value; None: the setting is not set. ``others`` are other settings."""
 
     observe: Callable[[Place], Awaitable[object]]
     expected: Mapping[str | None, object]
-    beside: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 def effect(
-    observe: Callable[[Place], Awaitable[object]], expected: Mapping[str | None, object], **beside: str
+    observe: Callable[[Place], Awaitable[object]], expected: Mapping[str | None, object], **others: str
 ) -> Effect:
     """An effect, with other settings by their names without the prefix."""
-    return Effect(observe, expected, {f"PERFORMANCE_{name}": value for name, value in beside.items()})
+    return Effect(observe, expected, {f"PERFORMANCE_{name}": value for name, value in others.items()})
 
 
 SERIES = "/api/v2/series"
@@ -321,7 +321,7 @@ def test_a_difference_is_expected_of_each_setting(name):
 @pytest.mark.parametrize(("name", "value"), CASES)
 async def test_the_setting_has_the_effect(monkeypatch, tmp_path, name, value):
     one = EFFECTS[name]
-    values = {**one.beside, **({} if value is None else {name: value})}
+    values = {**one.others, **({} if value is None else {name: value})}
     async with AsyncExitStack() as stack:  # here, because simcord's clock must end in the context of its begin
         found = await one.observe(Place(tmp_path, monkeypatch, stack, values))
     assert found == one.expected[value]

@@ -1,22 +1,12 @@
 """The rules about Discord, the process and costs: each is quiet while nothing is wrong, and names what is."""
 
 import pytest
+from factories import QUIET_GAUGES
 
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.model import BOT, GrownObjects, LoopState
 from cogmeter.alerts.rules.process import steady_growth
 from cogmeter.recording.recorder import Recorder
-
-QUIET = {
-    "gateway.latency_ms.shard_0": 120.0,
-    "gateway.heartbeat_age_s.shard_0": 40.0,
-    "gateway.shards_connected": 1.0,
-    "gateway.disconnects": 0.0,
-    "rest.rate_limited.user": 3.0,
-    "rest.rate_limited.global": 0.0,
-    "rest.invalid_share": 0.01,
-    "resources.memory_bytes": 2e8,
-}
 
 
 class Sampled:
@@ -26,7 +16,7 @@ class Sampled:
         self.one = one
 
     def take(self, seconds=15, **changed):
-        gauges = QUIET | {name.replace("__", "."): value for name, value in changed.items()}
+        gauges = QUIET_GAUGES | {name.replace("__", "."): value for name, value in changed.items()}
         for _ in range(int(seconds // 15)):
             self.one.after(15).evaluator.sampled(self.one.now_us, gauges)
         return self
@@ -220,7 +210,7 @@ async def test_what_grew_in_memory_is_named_with_its_growth(sampled, grown, end)
     leak = sampled()
     for number in range(6 * 12):
         leak.take(300, **{"resources.memory_bytes": 2e8 * (1 + number / 60)})
-    leak.one.evaluator.sampled(leak.one.now_us, QUIET | {"resources.memory_bytes": 4.4e8}, grown=grown)
+    leak.one.evaluator.sampled(leak.one.now_us, QUIET_GAUGES | {"resources.memory_bytes": 4.4e8}, grown=grown)
     (reading,) = await leak.readings()
     assert reading.message.endswith(end)
 
