@@ -1,4 +1,4 @@
-"""Pushes to one target on its own task: what waits is in the store, so an outage costs no memory and loses nothing.
+"""Pushes to one target on its own task: what waits is in the store, so an outage costs no memory.
 
 The position of each target is stored after each batch. A batch that was not accepted is sent again unchanged, also
 after a restart: same times, same values, so an endpoint that knows a point already does not count it twice.
