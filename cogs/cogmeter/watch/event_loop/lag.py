@@ -41,12 +41,11 @@ class Lag:
         if not recent.any():
             return {}
         self._recent, self._most_ns = np.zeros_like(recent), 0
-        p50_ms, p99_ms = (histogram.quantiles(recent, (0.5, 0.99), max_us=most_ns / 1e3) / 1e3).tolist()
-        return {
-            "loop.lag_p50_ms": p50_ms,
-            "loop.lag_p99_ms": p99_ms,
-            "loop.lag_max_ms": most_ns / 1e6,
-        }
+        most_us, most_ms = most_ns / 1e3, most_ns / 1e6
+        quantiles_us = histogram.quantiles(recent, (0.5, 0.99), max_us=most_us).tolist()
+        # The units of the two divisions differ: a rounding error must not put a percentile above the maximum.
+        p50_ms, p99_ms = (most_ms if one >= most_us else min(one / 1e3, most_ms) for one in quantiles_us)
+        return {"loop.lag_p50_ms": p50_ms, "loop.lag_p99_ms": p99_ms, "loop.lag_max_ms": most_ms}
 
     def _fold(self) -> None:
         if not self._waiting:

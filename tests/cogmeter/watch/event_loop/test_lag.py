@@ -22,6 +22,22 @@ def test_quantiles_are_within_a_percent_of_the_true_ones(late_ns):
     assert gauges["loop.lag_max_ms"] == max(late_ns) / 1e6
 
 
+@given(st.lists(st.integers(0, 10**10), min_size=1, max_size=50))
+def test_no_percentile_exceeds_the_maximum(late_ns):
+    lag = Lag()
+    for one in late_ns:
+        lag.add(one)
+    sample = lag.take()
+    assert 0 <= sample["loop.lag_p50_ms"] <= sample["loop.lag_p99_ms"] <= sample["loop.lag_max_ms"]
+
+
+@pytest.mark.parametrize("late_ns", [109_718, 3, 1_234_567])
+def test_of_one_value_all_three_are_equal(late_ns):
+    lag = Lag()
+    lag.add(late_ns)
+    assert len(set(lag.take().values())) == 1
+
+
 def test_each_sample_restarts_and_the_histogram_continues():
     lag = Lag()
     for _ in range(2 * FOLD_AT + 5):
