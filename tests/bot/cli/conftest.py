@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from preloaded_command import PreloadedCommand
 
 from cogmeter_storage import open_store
 
@@ -43,11 +44,29 @@ def _powerless() -> None:
         prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-@pytest.fixture
-def cogmeter(tmp_path):
-    """Runs the command with these arguments; gives its exit code, output and error output."""
+@pytest.fixture(scope="session")
+def preloaded():
+    command = PreloadedCommand()
+    yield command
+    command.close()
 
-    def run(*arguments, program=("-m", "cogmeter_bot"), stdin="", powerless=False, **more):
+
+STARTED = ("-m", "cogmeter_bot")  # as a program: a Python that starts
+
+
+@pytest.fixture
+def cogmeter(tmp_path, preloaded):
+    """Runs the command with these arguments; gives its exit code, output and error output.
+
+    It is a process that has its modules already, unless a program is named, the right to write anywhere is taken, or
+    Python reads something of the environment when it starts.
+    """
+
+    def run(*arguments, program=None, stdin="", powerless=False, **more):
+        if not (program or powerless or any(name.startswith(("PYTHON", "LC_", "LANG")) for name in more)):
+            texts = [*map(str, arguments)]
+            return preloaded.run(texts, tmp_path, clean_environment(**more), stdin=stdin, timeout=100)
+        program = program or STARTED
         done = subprocess.run(
             [sys.executable, *program, *map(str, arguments)],
             cwd=tmp_path,

@@ -36,6 +36,7 @@ def test_the_help_starts_without_discord_or_numpy(cogmeter):
     assert cogmeter(program=("-c", script))[1] == "[]\n"
 
 
+USER = "123456789012345678"
 READING = ("summary", "stats knowledge-graph", "alerts", "errors", "slow", "doctor", "export -o x.json")
 
 
@@ -55,6 +56,30 @@ def test_reading_a_database_starts_without_discord_and_the_web_libraries(cogmete
     code, out, _ = cogmeter(program=("-c", script))
     assert code == 0
     assert [line for line in out.splitlines() if " imported " in line] == [f"{name} imported []" for name in READING]
+
+
+ALONE = (
+    *READING,
+    "compare",
+    "selection",
+    "state",
+    "resources",
+    "usage",
+    "cost",
+    "live --count 1",
+    "config",
+    "backup copy.db",
+    "vacuum",
+    f"forget --yes --user {USER}",
+    "import x.json --database other.db",
+)
+
+
+def test_each_command_imports_what_it_needs(cogmeter, seed, some):
+    """Most tests run commands in a process that has the modules which they have in common."""
+    seed(some)
+    ends = {command: cogmeter(*command.split(), program=("-m", "cogmeter_bot")) for command in ALONE}
+    assert {command: err for command, (code, _, err) in ends.items() if code} == {}
 
 
 def test_without_a_token_one_line_says_what_to_do(cogmeter):
