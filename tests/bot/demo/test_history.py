@@ -1,6 +1,7 @@
 """The demo's history: the same for a seed, in order, and as busy as the profiles."""
 
-import contextlib
+import asyncio
+import shutil
 
 import numpy as np
 import pytest
@@ -33,10 +34,24 @@ def week():
     return make_history(UNTIL_US, 7, seed=1)
 
 
+async def stored(history, path):
+    store = await open_store(f"sqlite:///{path}")
+    try:
+        await store_history(store, history, until_us=UNTIL_US)
+    finally:
+        await store.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def week_file(week, tmp_path_factory):
+    return asyncio.run(stored(week, tmp_path_factory.mktemp("week") / "demo.db"))
+
+
 @pytest.fixture
-async def stored_week(week, tmp_path):
-    store = await open_store(f"sqlite:///{tmp_path / 'demo.db'}")
-    await store_history(store, week, until_us=UNTIL_US)
+async def stored_week(week_file, tmp_path):
+    """A file of its own for each test."""
+    store = await open_store(f"sqlite:///{shutil.copy(week_file, tmp_path)}")
     yield store
     await store.close()
 
@@ -132,22 +147,10 @@ def test_each_error_that_ended_no_operation_happened_during_a_run_of_its_command
         assert ((end - took <= example.at_us) & (example.at_us <= end)).any()
 
 
-async def replayed(history, path, settings=SETTINGS):
-    """The past alerts of a history, and the preview of the limits in effect."""
-    store = await open_store(f"sqlite:///{path}")
-    try:
-        await store_history(store, history, until_us=UNTIL_US)
-        alerts = await past_alerts(store, settings, until_us=UNTIL_US)
-        replayer = Replayer(store, settings, now_us=UNTIL_US)
-        return alerts, [
-            await replayer.what_if(key, value) for key, value in (("error_rate", "5%"), ("response_time", "5s"))
-        ]
-    finally:
-        await store.close()
-
-
-async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts(week, tmp_path):
-    alerts, previews = await replayed(week, tmp_path / "week.db")
+async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts(stored_week):
+    alerts = await past_alerts(stored_week, SETTINGS, until_us=UNTIL_US)
+    replayer = Replayer(stored_week, SETTINGS, now_us=UNTIL_US)
+    previews = [await replayer.what_if(key, value) for key, value in (("error_rate", "5%"), ("response_time", "5s"))]
     assert {one.service for one in alerts} >= {one.service for one in PAST if one.service != "context-memory"}
     for rule, preview in zip(("error_rate", "response_time"), previews, strict=True):
         fired = [one for one in alerts if one.rule == rule]
@@ -160,34 +163,29 @@ async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts
 
 
 async def test_a_short_history_has_only_the_alerts_of_its_time(tmp_path):
-    alerts, _ = await replayed(make_history(UNTIL_US, 1, seed=1), tmp_path / "day.db")
-    assert {one.service for one in alerts} == {"core-intelligence", "web-crawling"}
-    alerts, _ = await replayed(make_history(UNTIL_US, 0.01, seed=1), tmp_path / "minutes.db")
-    assert alerts == []
+    for days, services in ((1, {"core-intelligence", "web-crawling"}), (0.01, set())):
+        path = await stored(make_history(UNTIL_US, days, seed=1), tmp_path / f"{days}.db")
+        store = await open_store(f"sqlite:///{path}")
+        try:
+            alerts = await past_alerts(store, SETTINGS, until_us=UNTIL_US)
+        finally:
+            await store.close()
+        assert {one.service for one in alerts} == services
 
 
-async def test_the_stored_history_knows_who_used_the_commands(week, tmp_path):
-    async with contextlib.AsyncExitStack() as stack:
-        store = await open_store(f"sqlite:///{tmp_path / 'demo.db'}")
-        stack.push_async_callback(store.close)
-        await store_history(store, week, until_us=UNTIL_US)
-        groups = {one.id: 0 for one in await store.series() if one.service == COMMANDS}
-        (people,) = await store.usage.distinct(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
-        runs = await store.totals(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
-        contexts = await store.usage.counts(0, UNTIL_US, ["context"])
+async def test_the_stored_history_knows_who_used_the_commands(stored_week):
+    groups = {one.id: 0 for one in await stored_week.series() if one.service == COMMANDS}
+    (people,) = await stored_week.usage.distinct(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
+    runs = await stored_week.totals(UNTIL_US - 7 * DAY_US, UNTIL_US, groups=groups)
+    contexts = await stored_week.usage.counts(0, UNTIL_US, ["context"])
     assert (people.users, people.guilds) == (USERS, GUILDS)
     assert sum(contexts.values()) == int(runs.counts.sum())
 
 
-async def test_a_comparison_finds_the_command_that_the_last_deploy_made_slower(week, tmp_path):
-    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
-    try:
-        await store_history(store, week, until_us=UNTIL_US)
-        await store_alerts(store, [], until_us=UNTIL_US, days=7)
-        query = Query(store, clock=lambda: UNTIL_US)
-        mood, remember = await compare(query, "/mood"), await compare(query, "/remember")
-    finally:
-        await store.close()
+async def test_a_comparison_finds_the_command_that_the_last_deploy_made_slower(stored_week):
+    await store_alerts(stored_week, [], until_us=UNTIL_US, days=7)
+    query = Query(stored_week, clock=lambda: UNTIL_US)
+    mood, remember = await compare(query, "/mood"), await compare(query, "/remember")
     assert (mood.marker.name, mood.latency.verdict) == ("deployed 1.4", "worse")
     assert mood.latency.ratio == pytest.approx(SLOW_RELEASE.slowdown - 1, abs=0.15)
     assert remember.latency.verdict == "unchanged"
