@@ -3,23 +3,41 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(shell command -v uv)
+RUN_TESTS := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-all check bench bench-smoke docs pictures command-pictures clean
+# Tests start hundreds of processes, and each worker imports all tests: much slower without bytecode to read.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: run test test-all collect check check-ruff check-mypy check-pyright check-imports bench bench-smoke docs
+.PHONY: pictures command-pictures clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bot run --or-demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST)
+	$(RUN_TESTS) -m "not slow" $(PYTEST)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(RUN_TESTS) $(PYTEST)
 
-check: $(VENV)/.dev
+# Imports all tests, and leaves their bytecode for the workers.
+collect: $(VENV)/.dev
+	$(BIN)/python -m pytest --collect-only -qq
+
+# `make -j2 check` runs two at once.
+check: check-ruff check-mypy check-pyright check-imports
+
+check-ruff: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-mypy: $(VENV)/.dev
 	$(BIN)/mypy
+
+check-pyright: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check-imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
