@@ -115,6 +115,17 @@ def test_each_set_of_checks_has_a_name_of_its_own(shown):
         assert re.search(r"; \d+ of \d+ external checks (pass|fail)$", shown[doctor]["lines"][0])
 
 
+@pytest.mark.parametrize("doctor", ["database", "url"])
+def test_the_number_of_external_checks_does_not_depend_on_the_state(moments, doctor):
+    names = {
+        name: {line[5:].partition(":")[0] for line in shown[doctor]["lines"][1:]} for name, shown in moments.items()
+    }
+    assert len({frozenset(checks) for checks in names.values()}) == 1, names
+    for shown in moments.values():
+        counted = int(re.search(r"of (\d+) external checks", shown[doctor]["lines"][0])[1])
+        assert counted == len(shown[doctor]["lines"]) - 1
+
+
 def test_the_verdict_follows_from_the_same_facts_everywhere(shown):
     text = shown["health"][0]["verdict"]["text"]
     assert text in shown["summary"]["description"]

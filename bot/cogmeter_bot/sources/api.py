@@ -35,8 +35,8 @@ from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import (
     PASSING,
     Diagnosis,
-    alerting_services,
     alerts_finding,
+    background_finding,
     health_findings,
     past_lines,
 )
@@ -220,19 +220,14 @@ class ApiSource:
         service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
         view = await self.dashboard(time_range, services)
         monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
-        alerting = alerting_services(view.alerts)
-        # What is healthy in the background, such as stalls of the loop, is no service to an owner.
-        services_checks = service_health.checks | {
-            name: check
-            for name, check in service_health.discord.items()
-            if check.status not in PASSING or not in_background(name)
-        }
+        # What runs in the background, such as stalls of the loop, is no service to an owner: all of it is one check.
+        background = {name: check for name, check in service_health.discord.items() if in_background(name)}
+        others = {name: check for name, check in service_health.discord.items() if name not in background}
         findings = [
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),
-            *health_findings(
-                {name: check for name, check in services_checks.items() if name not in alerting}, "service "
-            ),
+            *health_findings(service_health.checks | others, "service "),
+            background_finding(background, services),
             alerts_finding(view.alerts),
         ]
         failing = {name for name, check in service_health.checks.items() if check.status not in PASSING}

@@ -17,12 +17,12 @@ from cogmeter.query.comparison_periods import UnknownPeriodError
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import Range, UnknownNameError
 from cogmeter.recording.service_names import labels
+from cogmeter.render import formatting
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.comparison import comparison
 from cogmeter.schemas.costs import costs_answer
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
-from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.resources import ResourcesAnswer
 from cogmeter.schemas.selection import selection_answer
@@ -34,15 +34,14 @@ from cogmeter.settings import merged
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import (
-    PASSING,
     Diagnosis,
     alerts_finding,
     components_of,
     database_findings,
-    health_findings,
     past_lines,
     service_findings,
     services_now,
+    stored_findings,
 )
 from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_bot.sources.stored_state import stored_facts
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.diagnosis import Check, Finding, Verdict
+    from cogmeter.diagnostics.judgement import StoredHealth
     from cogmeter.query.costs import CostGrouping
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.comparison import ComparisonAnswer
@@ -83,7 +83,8 @@ class _JudgedNow(NamedTuple):
 
     window: Range
     findings: list[Finding]  # about the database and the bot that writes it
-    stored: list[Check]  # the checks that the bot stored; empty if it does not run
+    health: StoredHealth  # what the bot stored last
+    stored: list[Check]  # the checks that it stored; empty if it does not run
     services: list[Check]
     verdict: Verdict
 
@@ -248,16 +249,17 @@ class DatabaseSource:
             limits = await self.limits()
             view = await self._dashboard(time_range, services, limits)
             now = await self._judged_now(limits)
-        components, stored, checks, found = now.findings, now.stored, now.services, now.verdict
-        failing_checks = {check.name: CheckAnswer.of(check) for check in stored if check.status not in PASSING}
+            names = await self._query.names()
+        checks, window = now.services, formatting.duration(now.window.until_us - now.window.since_us)
         findings = [
-            *components,
-            *health_findings(failing_checks, "bot: "),
+            *now.findings,
+            *stored_findings(now.health.components, current=bool(now.stored)),
             alerts_finding(view.alerts),
-            *service_findings(checks, view.alerts),
+            *service_findings(names, checks, window),
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
-        return Diagnosis.of(self.name, findings, services, found, past_lines(view, limits, time_range.label, failing))
+        past = past_lines(view, limits, time_range.label, failing)
+        return Diagnosis.of(self.name, findings, services, now.verdict, past)
 
     async def state(self) -> BotStateAnswer:
         """Implement Source.state."""
@@ -287,7 +289,7 @@ class DatabaseSource:
         stored = health.components if health.at_us >= oldest_us else []
         checks = services_now(present, limits, present.alerts)
         found = verdict(present.alerts, checks, components_of(findings, stored))
-        return _JudgedNow(window, findings, stored, checks, found)
+        return _JudgedNow(window, findings, health, stored, checks, found)
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""

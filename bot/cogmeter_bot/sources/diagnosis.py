@@ -15,6 +15,8 @@ from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.diagnostics.judgement import Judgement, alert_count, judge, worst_alerts
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.monitor.setting_changes import changes_findings
+from cogmeter.recording.recorder import OTHER
+from cogmeter.recording.service_names import in_background
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Schema
@@ -24,7 +26,7 @@ from cogmeter_bot.sources.freshness import Freshness, max_age_s
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cogmeter.alerts.thresholds.limits import Limits
@@ -121,7 +123,7 @@ async def database_findings(store: Store, path: Path, limits: Limits, *, now_us:
     return [
         _size(status, path),
         damage_finding(status.damage),
-        *_clock(status),
+        _clock(status),
         _retention(status, settings),
         *freshness.findings(),
         *_disk(status, path),
@@ -168,18 +170,30 @@ def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
     return Finding("alerts", well, text, "See `cogmeter alerts`")
 
 
-def alerting_services(alerts: Iterable[AlertAnswer]) -> set[str]:
-    """Return the services whose alerts make the finding about alerts fail: one incident is one failed check."""
-    return {alert.service for alert in alerts if status_of(alert.severity) is not Status.HEALTHY}
+def service_findings(names: Iterable[str], services: Iterable[Check], window: str) -> Iterator[Finding]:
+    """Yield a finding about each recorded service, whatever its state; those in the background are left out.
+
+    ``services`` are those that are judged, ``window`` is the length of the alert window.
+    """
+    judged = {check.name: check for check in services}
+    for name in sorted({*judged, *(name for name in names if name != OTHER and not in_background(name))}):
+        check = judged.get(name) or Check(name, Status.UNKNOWN, f"no operations within {window}")
+        yield _finding(_SERVICE, check.name, check.status, check.reason)
 
 
-def service_findings(services: Iterable[Check], alerts: Iterable[AlertAnswer]) -> Iterator[Finding]:
-    """Yield a finding about each service that exceeds its thresholds now, and has no alert that is reported anyway."""
-    alerting = alerting_services(alerts)
-    for check in services:
-        if check.status in {Status.DEGRADED, Status.UNHEALTHY} and check.name not in alerting:
-            advice = f"See `cogmeter stats {check.name}`"
-            yield Finding(f"{_SERVICE}{check.name}", well=False, text=check.reason, advice=advice)
+def stored_findings(stored: Iterable[Check], *, current: bool) -> Iterator[Finding]:
+    """Yield the findings about the components that the bot stored; those of a bot that stopped are not known."""
+    for check in stored:
+        known = Check(check.name, Status.UNKNOWN, "not known: the bot does not run") if not current else check
+        yield _finding("bot: ", known.name, known.status, known.reason)
+
+
+def background_finding(checks: Mapping[str, CheckAnswer], services: Collection[str] | None) -> Finding:
+    """Return the finding about all background services: one check, however many of them fail."""
+    known = {name: check for name, check in checks.items() if services is None or name in services}
+    failing = [f"{name}: {check.reason}" for name, check in known.items() if check.status not in PASSING]
+    text = "; ".join(failing) or "none fails"
+    return Finding("background services", not failing, text, "See `cogmeter stats` with the name of the service")
 
 
 def past_lines(dashboard: Dashboard, limits: Limits, label: str, failing: Collection[str]) -> list[str]:
@@ -222,14 +236,16 @@ def is_slow(operation: OperationAnswer | SlowRunAnswer, limits: Limits) -> bool:
     return bool(threshold_ms) and operation.duration > threshold_ms
 
 
-def health_findings(checks: dict[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:
+def health_findings(checks: Mapping[str, CheckAnswer], prefix: str = "") -> Iterator[Finding]:
     """Yield the findings of a health answer."""
     for name, check in checks.items():
-        text = check.reason if check.status is Status.UNKNOWN else f"{check.status}: {check.reason}"
-        advice = f"See `cogmeter stats {name}`" if prefix == _SERVICE else "See `/perf doctor` in Discord"
-        if "/perf doctor" in text:
-            advice = ""
-        yield Finding(f"{prefix}{name}", check.status in PASSING, text, advice)
+        yield _finding(prefix, name, check.status, check.reason)
+
+
+def _finding(prefix: str, name: str, status: Status, reason: str) -> Finding:
+    text = reason if status is Status.UNKNOWN else f"{status}: {reason}"
+    advice = f"See `cogmeter stats {name}`" if prefix == _SERVICE else "See `/perf doctor` in Discord"
+    return Finding(f"{prefix}{name}", status in PASSING, text, "" if "/perf doctor" in text else advice)
 
 
 def _size(status: StoreStatus, path: Path) -> Finding:
@@ -238,12 +254,9 @@ def _size(status: StoreStatus, path: Path) -> Finding:
     return Finding("database", status.series > 0, text, "Nothing has been recorded yet: start the bot")
 
 
-def _clock(status: StoreStatus) -> Iterator[Finding]:
-    stored, impossible = clock_finding(status.clock), impossible_finding()
-    if not stored.well:
-        yield stored
-    if impossible is not None:
-        yield impossible
+def _clock(status: StoreStatus) -> Finding:
+    """Return the finding about the clock: that it is wrong now, or what it did to the stored data."""
+    return impossible_finding() or clock_finding(status.clock)
 
 
 def _retention(status: StoreStatus, settings: Settings) -> Finding:

@@ -180,9 +180,9 @@ def clock_text(stored: ClockSteps) -> str:
             f" {formatting.exact(stored.others)} other records from the"
             f" future{span} were set apart: the clock was ahead when they were recorded"
         )
-    if stored.clamped or not stored:
+    if stored.clamped:
         parts.append(f"{formatting.exact(stored.clamped)} operations moved forward because the clock jumped back")
-    return "; ".join(parts)
+    return "; ".join(parts) or "no jump of the clock changed stored data"
 
 
 def clock_finding(stored: ClockSteps) -> Finding:
