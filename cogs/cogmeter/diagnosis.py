@@ -87,7 +87,8 @@ class Concern:
     text: str  # without a full stop
     next_step: str  # an imperative without a full stop
     subject: tuple[str, str] | None  # service and operation ("": the service as a whole); None: the bot as a whole
-    target: str  # what shows more: errors, error:12, stats, slow, alerts, running, doctor, report, cost or compare
+    # What shows more: errors, error:12, stats, slow, alerts, running, doctor, report, cost, compare:marker:7:24h.
+    target: str
     alert: str = ""  # uid of the active alert that it is about
 
 

@@ -124,14 +124,15 @@ def _subject(service: str, operation: str | None) -> str:
 
 def _command(concern: ConcernAnswer) -> str:
     """Return the command that shows more about a finding."""
-    kind, _, number = concern.target.partition(":")
+    kind, _, more = concern.target.partition(":")
     if kind == "error":
-        return f"`cogmeter errors {number}`"
+        return f"`cogmeter errors {more}`"
     if kind == "slow" and concern.service is not None:
         return f"`cogmeter slow {shlex.quote(one_line(_subject(concern.service, concern.operation)))}`"
     if kind in {"stats", "compare"} and concern.service is not None:
         operation = f" --operation {shlex.quote(one_line(concern.operation))}" if concern.operation else ""
-        return f"`cogmeter {kind} {shlex.quote(one_line(concern.service))}{operation}`"
+        before = f" --before {shlex.quote(more)}" if more else ""
+        return f"`cogmeter {kind} {shlex.quote(one_line(concern.service))}{operation}{before}`"
     return {
         "errors": "`cogmeter errors`",
         "stats": "`cogmeter slow`",

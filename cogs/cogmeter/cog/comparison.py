@@ -105,7 +105,7 @@ def _choices(markers: Sequence[Marker], typed: str) -> list[app_commands.Choice[
     found = [
         app_commands.Choice(
             name=formatting.cut(f"{formatting.clock_time(marker.at_us, with_date=True)} UTC · {marker.name}", LONGEST),
-            value=reference(marker),
+            value=reference(marker.id),
         )
         for marker in reversed(markers)
         if wanted in marker.name.casefold()

@@ -331,7 +331,7 @@ def _of_regressions(
         text=formatting.clean(f"{text} since {check.name}{more}"),
         next_step="Compare before and after",
         subject=(first.service, first.operation),
-        target="compare",
+        target=f"compare:{check.before}",
     )
     yield _Ranked(concern, WEIGHTS[WARNING] * PAST, check.at_us)
 

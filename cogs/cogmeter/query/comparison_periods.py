@@ -25,7 +25,7 @@ LONGEST_US: Final = 7 * DAY_US  # on either side of a marker
 APART_US: Final = HOUR_US  # markers that are closer belong to the same change
 CHANGES: Final = (VERSION, MARK)  # kinds of markers that begin and end a period
 OFFERED: Final = (VERSION, MARK, EXTENSION, START)  # kinds that can be chosen, the most useful first
-BY_ID: Final = "marker:"  # before the id of a marker
+BY_ID: Final = "marker:"  # before the id of a marker; a length may follow: "marker:7:24h"
 READ: Final = 1_000  # newest markers that are searched
 SETTLED_US: Final = 30 * MINUTE_US  # after a change, before it is the one that is compared unless another is named
 SHORTEST_US: Final = 5 * MINUTE_US
@@ -64,6 +64,9 @@ async def comparison_periods(query: Query, before: str | None, after: str | None
         StorageError: the store cannot be read.
     """
     markers, now_us = await offered_markers(query), query.now_us()
+    stage = None if (after or "").strip() else _stage((before or "").strip(), markers)
+    if stage is not None:
+        return around(stage[0], markers, now_us, longest_us=stage[1])
     first = await _parsed("before", before, markers, now_us)
     second = await _parsed("after", after, markers, now_us)
     if first is None and second is None:
@@ -105,9 +108,19 @@ async def offered_markers(query: Query) -> list[Marker]:
     return [marker for marker in markers if marker.kind in OFFERED]
 
 
-def reference(marker: Marker) -> str:
-    """Return the text that means exactly this marker."""
-    return f"{BY_ID}{marker.id}"
+def reference(marker: int, length: str = "") -> str:
+    """Return the text that means exactly the marker of this id, with at most this length after it: ``24h``."""
+    return f"{BY_ID}{marker}:{length}" if length else f"{BY_ID}{marker}"
+
+
+def _stage(typed: str, markers: Sequence[Marker]) -> tuple[Marker, int] | None:
+    """Return the marker of ``marker:7:24h`` and the length; None if the text is not of this form."""
+    number, _, length = typed.removeprefix(BY_ID).partition(":")
+    length_s = parse_duration(length) if typed.startswith(BY_ID) and length else None
+    if length_s is None or not SHORTEST_US <= length_s * 1e6 <= LONGEST_US:
+        return None
+    found = next((marker for marker in markers if str(marker.id) == number), None)
+    return None if found is None else (found, int(length_s * 1e6))
 
 
 async def _parsed(
@@ -118,7 +131,7 @@ async def _parsed(
     if not typed:
         return None
     if typed.startswith(BY_ID):
-        named = [marker for marker in markers if str(marker.id) == typed.removeprefix(BY_ID)]
+        named = [marker for marker in markers if str(marker.id) == typed.removeprefix(BY_ID).partition(":")[0]]
     else:
         named = [marker for marker in markers if marker.name.casefold() == typed.casefold()]
     if named:

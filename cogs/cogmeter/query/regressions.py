@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cogmeter.query.comparison import ChangeVerdict, MeasuredChange
-from cogmeter.query.comparison_periods import BY_ID
+from cogmeter.query.comparison_periods import reference
 
 WAITING, BEGUN, DONE = "waiting", "begun", "done"  # of the post about a check
 
@@ -43,5 +43,5 @@ class DeployCheck:
 
     @property
     def before(self) -> str:
-        """The text that means the marker in comparisons."""
-        return f"{BY_ID}{self.marker}"
+        """The text that means the periods of this check in comparisons: the same time before and after the marker."""
+        return reference(self.marker, self.stage.replace(" ", ""))

@@ -67,7 +67,8 @@ class ConcernAnswer(Schema):
     service: str | None = Field(description="null: the bot as a whole")
     operation: str | None = Field(description="null: the service as a whole")
     target: str = Field(
-        description="Shows more: errors, error:12, stats, slow, alerts, running, doctor, report, cost or compare"
+        description="Shows more: errors, error:12, stats, slow, alerts, running, doctor, report, cost, or compare: and"
+        " the period before"
     )
     alert: str | None = Field(None, description="The id of the active alert that it is about")
 

@@ -1,5 +1,7 @@
 """Posts of checks after a deploy: once, also after a restart; their buttons; and when nothing is posted."""
 
+import re
+
 from deployed_bot import deploy
 
 from cogmeter.cog.deploy_check_posts import DeployCheckPosts, _identity
@@ -73,7 +75,10 @@ async def test_the_buttons_answer_after_a_reload(move_in):
         await home.bot.reload_extension("cogmeter.cog")
         await home.env.settle()
         result = await home.owner.click(messages(home)[0], label="Details")
-        assert result.response.embeds[0].title == "Compare /ask: before and after version 1.4"
+        details = result.response.embeds[0]
+        assert details.title == "Compare /ask: before and after version 1.4"
+        posted = re.search(r"\d+% slower \(p\d\d .* to .*?\)", messages(home)[0].embeds[0].description)[0]
+        assert posted in details.description
         await home.owner.click(messages(home)[0], label="Mute 7 d")
         assert labels(messages(home)[0]) == ["Details", "Muted"]
         assert await home.monitor.attention.deploys.current() is None
@@ -93,4 +98,4 @@ async def test_what_a_deploy_made_worse_needs_attention(move_in):
         (embed,) = result.response.embeds
     assert "slower (p" in embed.description
     assert "since version 1.4" in embed.description
-    assert "`/perf compare service:/ask`" in embed.description
+    assert re.search(r"`/perf compare service:/ask before:marker:\d+:24h`", embed.description)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cogmeter.diagnostics.deploy_checks import CURRENT_US, KEY, DeployChecks
+from cogmeter.query.comparison import compare
 from cogmeter.query.query import Query
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
@@ -62,6 +63,23 @@ async def test_only_what_became_worse_is_found_and_dependencies_are_left_out(sto
     }
     assert {one[0] for one in found} == {"discord.commands", "graph"}
     assert check.post == "waiting"
+
+
+@pytest.mark.parametrize(("age_us", "length_us"), [(61 * MINUTE_US, HOUR_US), (25 * HOUR_US, DAY_US)])
+async def test_the_comparison_that_a_check_leads_to_has_the_same_periods_and_values(store, age_us, length_us):
+    await deployed(store, slower=("ask",), per_hour=100, names=NAMES[:1])
+    check = await checks_at(store, DEPLOY_US + age_us).run_due()
+    (worst, *_) = check.regressions
+    for now_us in (DEPLOY_US + age_us, DEPLOY_US + 6 * DAY_US):  # whenever it is opened
+        query = Query(store, clock=lambda at_us=now_us: at_us)
+        found = await compare(query, worst.service, worst.operation, before=check.before)
+        assert (found.after.range.since_us, found.after.range.until_us) == (DEPLOY_US, DEPLOY_US + length_us)
+        assert (found.before.operations, found.after.operations) == worst.operations
+        assert (found.latency.statistic, found.latency.before, found.latency.after) == (
+            worst.statistic,
+            worst.before,
+            worst.after,
+        )
 
 
 async def test_a_day_later_only_news_are_posted(store):

@@ -54,15 +54,17 @@ def _alert_line(alert: Alert) -> str:
 
 def command_of(concern: Concern, group: str) -> str:
     """Return the command that shows more about a finding: ``/perf stats service:/ask``."""
-    kind, _, number = concern.target.partition(":")
+    kind, _, more = concern.target.partition(":")
     command = f"/{group} {COMMANDS.get(kind, kind)}"
     if kind in {"stats", "slow", "compare"} and concern.subject is not None:
         service, operation = concern.subject
         if kind == "slow":  # it takes a command or a service
             operation = operation if service in BY_OPERATION else ""
         if operation and service in BY_OPERATION:
-            return f"{command} service:{label(service, operation)}"
-        return f"{command} service:{service}" + (f" operation:{operation}" if operation else "")
+            command = f"{command} service:{label(service, operation)}"
+        else:
+            command = f"{command} service:{service}" + (f" operation:{operation}" if operation else "")
+        return f"{command} before:{more}" if kind == "compare" and more else command
     if kind == "stats":
         return f"/{group} summary"
-    return f"{command} (error {number})" if number else command
+    return f"{command} (error {more})" if more else command

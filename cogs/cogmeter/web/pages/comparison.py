@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from pydantic import BeforeValidator, Field
 
 from cogmeter.query.comparison import compare
-from cogmeter.query.comparison_periods import UnknownPeriodError, offered_markers, reference
+from cogmeter.query.comparison_periods import BY_ID, UnknownPeriodError, offered_markers, reference
 from cogmeter.render import comparison_text, formatting
 from cogmeter.schemas.times import iso
 from cogmeter.web.api.routes.comparison import period_problem
@@ -133,13 +133,15 @@ def _outline(shares: Sequence[float], most: float) -> str:
 def _choices(markers: Sequence[Marker], chosen: str | None) -> list[tuple[str, str]]:
     """Return the value and label of each period to choose from, with the chosen one."""
     choices = [
-        (reference(marker), f"{formatting.clock_time(marker.at_us, with_date=True)} UTC, {displayed(marker.name)}")
+        (reference(marker.id), f"{formatting.clock_time(marker.at_us, with_date=True)} UTC, {displayed(marker.name)}")
         for marker in reversed(markers[-MARKERS:])
     ]
     choices += [(length, length) for length in LENGTHS]
     if chosen and chosen not in dict(choices):
-        named = [marker for marker in markers if reference(marker) == chosen]
-        choices.insert(0, (chosen, displayed(named[0].name if named else chosen)))
+        whole, _, length = chosen.removeprefix(BY_ID).partition(":")
+        names = [displayed(marker.name) for marker in markers if reference(marker.id) == f"{BY_ID}{whole}"]
+        shown = f"{names[0]}, {length} after it" if names and length else (names or [displayed(chosen)])[0]
+        choices.insert(0, (chosen, shown))
     return choices
 
 

@@ -235,7 +235,7 @@ class PageView(Generic[P]):
     def comparison(self, service: str | None = None, operation: str | None = None, marker: Marker | None = None) -> str:
         """Return the URL of a comparison, around a marker; it has periods of its own, and keeps the selection."""
         values: dict[str, object] = {"service": service, "operation": operation, "period": None}
-        values |= {"since": None, "until": None, "before": None if marker is None else reference(marker)}
+        values |= {"since": None, "until": None, "before": None if marker is None else reference(marker.id)}
         return self.to(f"{links.HOME}/compare", **values)
 
     def times(self) -> dict[str, str | None]:

@@ -172,14 +172,14 @@ class _Tables:
 
 def _link(view: PageView[PageParams], concern: Concern) -> str:
     """Return the URL of the page that shows more about a finding."""
-    kind, _, number = concern.target.partition(":")
+    kind, _, more = concern.target.partition(":")
     if kind == "error":
-        return view.to(LINKS["errors"], group=number)
+        return view.to(LINKS["errors"], group=more)
     if kind in {"stats", "slow"} and concern.subject is not None:
         service, operation = concern.subject
         return view.service(service, operation=operation or None)
     if kind == "compare" and concern.subject is not None:
-        return comparison_path(concern.subject[0], concern.subject[1] or None)
+        return comparison_path(concern.subject[0], concern.subject[1] or None, more or None)
     return view.to(LINKS.get(kind, HOME), service=None)
 
 
