@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
 
+from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter_storage.alerting import Alert, AlertState
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US
+
+if TYPE_CHECKING:
+    import pytest
 
 # A sample of a bot that has no trouble.
 QUIET_GAUGES = {
@@ -68,3 +74,19 @@ def make_errors(
         examples=(ErrorExample(at_us, *where, "0a0a0a0a", "1.4", chain),),
     )
     return dataclasses.replace(batch, **more)
+
+
+def read_newer_each_time(monkeypatch: pytest.MonkeyPatch, services: int) -> None:
+    """Let the engine's active alerts, of some services, have other counts whenever they are read: 1, 2, 3 failed."""
+    readings = itertools.count(1)
+
+    def active(_: AlertEngine) -> tuple[Alert, ...]:
+        failed = next(readings)
+        message = f"Error rate of 50% exceeds threshold of 5% ({failed} of 22 failed)"
+        at_us = time.time_ns() // 1_000
+        return tuple(
+            make_alert(at_us, uid=f"{number:032x}", service=f"service-{number}", message=message)
+            for number in range(services)
+        )
+
+    monkeypatch.setattr(AlertEngine, "active", property(active))

@@ -21,7 +21,7 @@ from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.comparison import ComparisonAnswer
 from cogmeter.schemas.costs import Costs
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
-from cogmeter.schemas.health import HealthAnswer, ServicesHealthAnswer, VerdictAnswer
+from cogmeter.schemas.health import CheckAnswer, HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.resources import ResourcesAnswer
 from cogmeter.schemas.selection import SelectionAnswer
@@ -35,6 +35,7 @@ from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.diagnosis import (
     PASSING,
     Diagnosis,
+    alert_checks,
     alerts_finding,
     background_finding,
     health_findings,
@@ -221,12 +222,14 @@ class ApiSource:
         view = await self.dashboard(time_range, services)
         monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
         # What runs in the background, such as stalls of the loop, is no service to an owner: all of it is one check.
+        alerting = {name: CheckAnswer.of(check) for name, check in alert_checks(view.alerts).items()}
         background = {name: check for name, check in service_health.discord.items() if in_background(name)}
         others = {name: check for name, check in service_health.discord.items() if name not in background}
+        alerting = {name: check for name, check in alerting.items() if name not in background}
         findings = [
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),
-            *health_findings(service_health.checks | others, "service "),
+            *health_findings(service_health.checks | others | alerting, "service "),
             background_finding(background, services),
             alerts_finding(view.alerts),
         ]

@@ -86,6 +86,7 @@ class _JudgedNow(NamedTuple):
     health: StoredHealth  # what the bot stored last
     stored: list[Check]  # the checks that it stored; empty if it does not run
     services: list[Check]
+    alerts: list[AlertAnswer]
     verdict: Verdict
 
 
@@ -250,11 +251,12 @@ class DatabaseSource:
             view = await self._dashboard(time_range, services, limits)
             now = await self._judged_now(limits)
             names = await self._query.names()
+        alerts = [alert for alert in now.alerts if services is None or alert.service in services]
         checks, window = now.services, formatting.duration(now.window.until_us - now.window.since_us)
         findings = [
             *now.findings,
             *stored_findings(now.health.components, current=bool(now.stored)),
-            alerts_finding(view.alerts),
+            alerts_finding(alerts),
             *service_findings(names, checks, window),
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
@@ -289,7 +291,7 @@ class DatabaseSource:
         stored = health.components if health.at_us >= oldest_us else []
         checks = services_now(present, limits, present.alerts)
         found = verdict(present.alerts, checks, components_of(findings, stored))
-        return _JudgedNow(window, findings, health, stored, checks, found)
+        return _JudgedNow(window, findings, health, stored, checks, present.alerts, found)
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""
@@ -331,9 +333,7 @@ class DatabaseSource:
     async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
         alerts = await self._store.alerting.alerts(ACTIVE)
         incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
-        attention = Attention(
-            self._query, incidents=lambda: incidents, limits=lambda: limits, active=lambda: alerts
-        ).concerns
+        attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits).concerns
         return await dashboard(self._query, time_range, services=services, alerts=alerts, attention=attention)
 
     async def _require_data(self) -> None:

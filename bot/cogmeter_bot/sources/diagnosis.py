@@ -152,10 +152,13 @@ def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer
     """Judge each service by its worst active alert, else by its operations in the alert window."""
     judged = {name: judge_stats(stats, limits, name) for name, stats in window.service_stats.items()}
     checks = {name: Check(name, judgement.status, judgement.reason) for name, judgement in judged.items()}
-    for name, alert in worst_alerts(alerts).items():
-        if name != BOT:
-            checks[name] = Check(name, status_of(alert.severity), alert_text(alert))
-    return list(checks.values())
+    return list((checks | alert_checks(alerts)).values())
+
+
+def alert_checks(alerts: Iterable[AlertAnswer]) -> dict[str, Check]:
+    """Return the check of each service that has an active alert, with the words of the finding about alerts."""
+    worst = worst_alerts(alerts).items()
+    return {name: Check(name, status_of(alert.severity), alert_text(alert)) for name, alert in worst if name != BOT}
 
 
 def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:

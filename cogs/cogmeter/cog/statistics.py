@@ -67,16 +67,17 @@ async def with_worst(responder: Responder, request: AnswerRequest) -> AnswerRequ
         return request
     monitor = responder.monitor
     view = await monitor.query.overview(request.period)
-    worst = worst_command(await monitor.attention.concerns(view), view.commands)
+    worst = worst_command(await monitor.attention.concerns(view, monitor.alerting.engine.active), view.commands)
     return dataclasses.replace(request, worst=worst)
 
 
 async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     monitor = responder.monitor
     summary = await monitor.query.summary(request.period)
-    concerns, verdict = await monitor.attention.concerns(summary), await responder.health.verdict()
+    active = monitor.alerting.engine.active  # one reading for the whole answer
+    concerns, verdict = await monitor.attention.concerns(summary, active), await responder.health.verdict(active)
     lines = attention_lines(concerns, monitor.settings.command_group)
-    lines += active_alert_lines(monitor.alerting.engine.active, concerns)
+    lines += active_alert_lines(active, concerns)
     setting = buffer_setting(by_memory=monitor.recorder.buffer.by_memory)
     picture = await responder.draw(summary.timeline) if summary.total.operations else None
     embed = summary_embed(

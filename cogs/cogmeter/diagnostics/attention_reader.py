@@ -82,34 +82,38 @@ class Attention:
         *,
         incidents: Callable[[], IncidentReader],
         limits: Callable[[], Limits],
-        active: Callable[[], Sequence[Alert]],
     ) -> None:
-        """``limits`` returns the thresholds in effect, ``active`` the alerts that are active now."""
+        """``limits`` returns the thresholds in effect."""
         self._query = query
         self.deploys = DeployChecks(query)
         self._incidents = incidents
         self._limits = limits
-        self._active = active
         self._read: dict[
             str, tuple[float, AlertIncident]
         ] = {}  # by uid and version of the alert, with the time of reading
         self._ignored: tuple[float, Sequence[AlertLine]] | None = None
 
-    async def concerns(self, view: Overview | Summary, services: Collection[str] | None = None) -> ConcernList:
+    async def concerns(
+        self, view: Overview | Summary, active: Sequence[Alert], services: Collection[str] | None = None
+    ) -> ConcernList:
         """Return at most three findings, the worst first: of all services, or of these.
+
+        ``active`` are the active alerts; an answer that lists them, too, passes the same ones.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        return rank(await self.facts(view, services))
+        return rank(await self.facts(view, active, services))
 
-    async def facts(self, view: Overview | Summary, services: Collection[str] | None = None) -> AttentionFacts:
+    async def facts(
+        self, view: Overview | Summary, active: Sequence[Alert], services: Collection[str] | None = None
+    ) -> AttentionFacts:
         """Read what ``rank`` decides on: the worst alerts' incidents, and the errors of failing operations.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        active = [alert for alert in self._active() if services is None or alert.service in services]
+        active = [alert for alert in active if services is None or alert.service in services]
         worst = [alert.uid for alert, _ in distinct(active)[:READ]]
         alerts = [await self._incident(alert) if alert.uid in worst else AlertIncident(alert) for alert in active]
         judged = await judged_operations(view, self._limits())

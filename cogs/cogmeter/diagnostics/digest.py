@@ -74,7 +74,7 @@ async def read_digest(monitor: Monitor, span: Range, *, alerts_of: Range | None 
         summary=summary,
         people=await _people(store, span),
         people_before=await _people(store, span.before),
-        concerns=await monitor.attention.concerns(summary),
+        concerns=await monitor.attention.concerns(summary, monitor.alerting.engine.active),
         changes=tuple(marker for marker in markers if marker.kind != ERROR),
         new_errors=tuple(group for group in groups if _within(group.first_us, span)),
         reopened_errors=tuple(group for group in groups if _within(group.reopened_us, span)),

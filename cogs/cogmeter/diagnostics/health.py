@@ -17,10 +17,11 @@ from cogmeter.watch.gateway import heard_s, shard_states
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cogmeter.diagnosis import BotState, Check, ServiceHealth, Verdict
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter_storage.alerting import Alert
 
 FRESH_NS: Final = 10**9
 DROPPING_NS: Final = 300 * 10**9  # how long the buffer counts as dropping after a drop
@@ -61,14 +62,15 @@ class Health:
         """Return how many seconds the monitor has been running."""
         return (now_ns() - self._monitor.began_ns) / 1e9
 
-    async def verdict(self) -> Verdict:
-        """Return the state of the bot now, which every surface shows."""
+    async def verdict(self, active: Sequence[Alert] | None = None) -> Verdict:
+        """Return the state of the bot now, which every surface shows; by these alerts, or by those active now."""
+        alerts = self._monitor.alerting.engine.active if active is None else active
         try:
             services = await self.services()
         except StorageError:  # the check of the database shows it
             services = {}
         judged = [service.check for name, service in services.items() if not in_background(name)]
-        return verdict(self._monitor.alerting.engine.active, judged, await self.components())
+        return verdict(alerts, judged, await self.components())
 
     async def state(self) -> BotState:
         """Return the state of every part of the bot now.
@@ -77,12 +79,13 @@ class Health:
             StorageError: the store cannot be read.
         """
         monitor = self._monitor
+        alerts = monitor.alerting.engine.active
         loops, stalls = await background_runs(monitor.query)
         facts = StateFacts(
-            verdict=await self.verdict(),
+            verdict=await self.verdict(alerts),
             components=await self.components(),
             services=(await self.services()).values(),
-            alerts=monitor.alerting.engine.active,
+            alerts=alerts,
             gauges=monitor.gauges,
             shards=shard_states(monitor.bot),
             loops=loops,

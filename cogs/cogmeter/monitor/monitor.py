@@ -131,7 +131,6 @@ class Monitor(Answers):
                 self.query,
                 incidents=lambda: self.alerting.incidents,
                 limits=lambda: self.alerting.limits,
-                active=lambda: self.alerting.engine.active,
             )
             _logger.debug("Opened the store %s", self._database)
             self.clock_watch.start((await self.store.status()).last_end_us)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import Alert
     from cogmeter_storage.base import Store
 
-    AttentionOf: TypeAlias = Callable[[Overview, Collection[str] | None], Awaitable[ConcernList]]
+    AttentionOf: TypeAlias = Callable[[Overview, Sequence[Alert], Collection[str] | None], Awaitable[ConcernList]]
 
 T = TypeVar("T")
 SERVICES_PER_SLICE: Final = 32  # well below a millisecond
@@ -159,7 +159,7 @@ async def dashboard(
 ) -> Dashboard:
     """Return the dashboard of all services, or of the named ones.
 
-    ``attention`` returns what needs attention, from an overview and the named services.
+    ``attention`` returns what needs attention, from an overview, ``alerts`` and the named services.
 
     Raises:
         UnknownNameError: nothing is stored under one of the names.
@@ -169,7 +169,7 @@ async def dashboard(
         await query.require_services(services)
         alerts = [alert for alert in alerts if alert.service in services]
     overview = await query.overview(span, services=services)
-    concerns = ConcernList() if attention is None else await attention(overview, services)
+    concerns = ConcernList() if attention is None else await attention(overview, alerts, services)
     return await asyncio.to_thread(_dashboard, overview, alerts, concerns)
 
 

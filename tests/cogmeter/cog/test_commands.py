@@ -1,11 +1,13 @@
 """What the commands answer, and who may use them."""
 
 import logging
+import re
 from types import SimpleNamespace
 
 import aiohttp
 import discord
 from discord import app_commands
+from factories import read_newer_each_time
 
 import cogmeter
 from cogmeter.render.charts.worker_process import ChartError
@@ -42,6 +44,19 @@ async def test_summary_answers_with_figures_services_and_a_chart(move_in):
         assert message.attachments[0].filename == "chart.png"
         assert (await message.attachments[0].read()).startswith(b"\x89PNG")
         assert any("'type': 5" in str(request) for request in home.env.http_requests)  # deferred first
+
+
+async def test_all_parts_of_the_summary_show_one_reading_of_the_alerts(move_in, monkeypatch):
+    async with move_in() as home:
+        seed()
+        await home.flushed()
+        with monkeypatch.context() as patched:
+            read_newer_each_time(patched, services=5)
+            result = await home.owner.slash(home.channel, "perf summary")
+        text = result.response.embeds[0].description
+    counts = re.findall(r"(\d+) of 22 failed", text)
+    assert len(counts) == 5  # three findings, and the alerts that no finding is about
+    assert len(set(counts)) == 1
 
 
 async def test_switched_off_charts_are_missing_and_only_the_doctor_says_so(move_in):

@@ -304,11 +304,11 @@ async def seed(store, *, failing=True):
     await store.append([rows], now_us=NOW)
 
 
-def reader(store, alerts=(), **settings):
+def reader(store, **settings):
     limits = Limits(Settings(_env_file=None, **settings), MappingProxyType({}))
     query = Query(store, clock=lambda: NOW)
     incidents = IncidentReader(store, window_s=300)
-    return Attention(query, incidents=lambda: incidents, limits=lambda: limits, active=lambda: alerts), query
+    return Attention(query, incidents=lambda: incidents, limits=lambda: limits), query
 
 
 async def test_facts_are_read_from_the_store(store):
@@ -317,15 +317,15 @@ async def test_facts_are_read_from_the_store(store):
     await store.add_marker(Marker(NOW - 7 * MINUTE_US, "version", "version 1.4"))
     alert = make_alert(NOW - 4 * MINUTE_US, service=COMMANDS, seen_us=NOW,
                        message="Error rate of 25% exceeds threshold of 5%")  # fmt: skip
-    attention, query = reader(store, [alert])
-    first, second = await attention.concerns(await query.overview(SPAN))
+    attention, query = reader(store)
+    first, second = await attention.concerns(await query.overview(SPAN), [alert])
     assert first.text == (
         "/ask: error rate of 25% exceeds threshold of 5%, began 3 min after version 1.4, for 3 users; "
         "most common error: ValueError in cogs/graph.py:42 in Graph.ask"
     )
     assert (first.people, first.target, first.subject) == (3, "error:1", (COMMANDS, "ask"))
     assert second.text == "shop: 2 of 3 operations failed, in the last 24 hours"
-    only = await attention.concerns(await query.overview(SPAN, services={"shop"}), {"shop"})
+    only = await attention.concerns(await query.overview(SPAN, services={"shop"}), [alert], {"shop"})
     assert [concern.text for concern in only] == [second.text]
 
 
@@ -337,7 +337,7 @@ async def test_ignored_rules_are_read_from_the_alerts_of_a_week(store):
     ]  # fmt: skip
     await store.alerting.save([Step(alert) for alert in past])
     attention, query = reader(store)
-    (concern,) = await attention.concerns(await query.overview(SPAN))
+    (concern,) = await attention.concerns(await query.overview(SPAN), ())
     assert concern.text.startswith("Throughput of knowledge-graph fired 4 times")
 
 
@@ -352,11 +352,11 @@ async def test_however_many_alerts_are_active_few_incidents_are_read(store, monk
 
     monkeypatch.setattr(IncidentReader, "of", counted)
     alerts = [make_alert(NOW, uid=f"a{number}", service=f"service-{number}") for number in range(50)]
-    attention, query = reader(store, alerts)
+    attention, query = reader(store)
     overview = await query.overview(SPAN)
-    assert len(await attention.concerns(overview)) == 3
+    assert len(await attention.concerns(overview, alerts)) == 3
     assert len(read) == READ
-    await attention.concerns(overview)
+    await attention.concerns(overview, alerts)
     assert len(read) == READ  # a page that is shown again soon reads none again
 
 

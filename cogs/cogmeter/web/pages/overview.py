@@ -24,12 +24,11 @@ from cogmeter.web.pages.uptime_bars import uptime_bars
 from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiohttp import web
 
     from cogmeter.diagnosis import Concern, ServiceHealth
-    from cogmeter.monitor.monitor import Monitor
     from cogmeter.query.records import Figures, Overview, RankedOperation
     from cogmeter_storage.alerting import Alert
 
@@ -73,12 +72,13 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         await monitor.query.require_services(selected)
     overview = await monitor.query.overview(span, services=selected)
     before = await monitor.query.overview(span.before, services=selected)
-    checks, verdict = await health.vital(), await health.verdict()
+    active = monitor.alerting.engine.active  # one reading for the whole page
+    checks, verdict = await health.vital(), await health.verdict(active)
     tables = _Tables(view, before, await _sparks(view, overview), await health.services())
-    alerts = _alerts(monitor, service)
+    alerts = _alerts(active, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
-    concerns = await monitor.attention.concerns(overview, selected)
+    concerns = await monitor.attention.concerns(overview, active, selected)
     return await page_response(
         view,
         "overview.html",
@@ -183,9 +183,8 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
     return view.to(LINKS.get(kind, HOME), service=None)
 
 
-def _alerts(monitor: Monitor, service: str | None) -> list[Alert]:
+def _alerts(active: Sequence[Alert], service: str | None) -> list[Alert]:
     """Return the firing and acknowledged alerts, the most recently begun first."""
-    active = monitor.alerting.engine.active
     sent = [alert for alert in active if alert.state in SENT and service in {None, alert.service}]
     return sorted(sent, key=lambda alert: -alert.started_us)
 

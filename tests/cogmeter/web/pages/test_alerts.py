@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from factories import read_newer_each_time
 from large_dataset import HOSTILE, LONG, MINUTE_US, reading
 
 from cogmeter.render import formatting
@@ -19,6 +20,21 @@ TOASTS = "document.getElementById('toasts').innerText"
 SAID = "document.getElementById('threshold-result').innerText"
 FORM = "document.getElementById('threshold-form').elements"
 SAVE = "document.querySelector('[data-do=save]')"
+
+
+@pytest.mark.parametrize("path", ["/performance", "/api/performance/dashboard"])
+async def test_all_parts_of_an_answer_show_one_reading_of_the_alerts(served, monkeypatch, path):
+    async with served(alert_check_interval=3600, sample_interval=3600) as web:
+        web.monitor.recorder.record("service-0", "query", duration_ms=10)
+        await web.flushed()
+        with monkeypatch.context() as patched:
+            read_newer_each_time(patched, services=5)
+            answer = await web.get(path)
+    counts = re.findall(r"(\d+) of 22 failed", answer.text)
+    if path.startswith("/api"):
+        counts += [str(alert["failedOperations"]) for alert in answer.json()["alerts"]]
+    assert len(counts) > 5  # what needs attention, and the list of all
+    assert len(set(counts)) == 1
 
 
 @pytest.fixture
