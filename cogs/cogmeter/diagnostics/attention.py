@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.lifecycle.tracker import MANY
-from cogmeter.alerts.model import BOT, CRITICAL, INFO, SEVERITIES, WARNING, Subject
+from cogmeter.alerts.model import BOT, CRITICAL, INFO, SEVERITIES, WARNING, Subject, is_calm
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.failures import FEWEST
 from cogmeter.alerts.rules.rule import LOOP
@@ -237,7 +237,8 @@ def _since_change(alert: Alert, context: IncidentContext | None) -> str:
         marker = next((marker for marker in markers if marker.kind == kind), None)
         if marker is not None and alert.started_us - marker.at_us <= longest_us:
             name = marker.name if kind == VERSION else f'"{marker.name}"'  # "bot started", "deployed 1.4"
-            return f", began {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {name}"
+            began = "; the alert began" if is_calm(alert.message) else ", began"
+            return f"{began} {formatting.duration(max(alert.started_us - marker.at_us, 0))} after {name}"
     return ""
 
 

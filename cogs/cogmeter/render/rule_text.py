@@ -40,6 +40,7 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "score": lambda value: f"{value:.2f}",
     "number": lambda value: f"{value:g}",
 }
+BACK: Final = "back within"  # of an active alert whose last check found no breach
 FIELD_LABELS: Final = {  # in lists to choose from
     "threshold": "Threshold",
     "recovery": "Recovery threshold",
@@ -127,14 +128,16 @@ def alert_text(alert: Alert) -> str:
 
 
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
-    """Return the message of an active alert: as of its breach, or "Error rate: no breach now; last breach 7.8%..."."""
+    """Return the message of an active alert: as of its breach, or that this is over for now.
+
+    "Error rate back within its threshold of 5% (was 7.8%)".
+    """
     if not is_calm(message):
         return message_text(message)
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
-        last = f"last breach {measured(rule, current)} (threshold {measured(rule, threshold)})"
-        return f"{rule_title(rule)}: no breach now; {last}"
-    return f"{text}; no breach now"
+        return f"{rule_title(rule)} {BACK} its threshold of {measured(rule, threshold)} (was {measured(rule, current)})"
+    return f"{text}; this is over for now"
 
 
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:

@@ -21,12 +21,14 @@ def test_an_alert_without_a_breach_now_shows_its_last_value_in_the_past_tense():
     assert split_counts(message) == (MESSAGE, None)
     assert calm(message) == message
     text = present_text("error_rate", message, 0.078, 0.05)
-    assert text == "Error rate: no breach now; last breach 7.8% (threshold 5%)"
+    assert text == "Error rate back within its threshold of 5% (was 7.8%)"
+    text = present_text("low_traffic", calm(MESSAGE), 0.03, 0.1)
+    assert text == "Low traffic back within its threshold of 10% of usual (was 3% of usual)"
 
 
 @pytest.mark.parametrize("rule", ["of_tomorrow", "error_rate"])
 def test_without_a_threshold_the_message_stays(rule):
-    assert present_text(rule, calm(MESSAGE), 0.078, None) == f"{MESSAGE}; no breach now"
+    assert present_text(rule, calm(MESSAGE), 0.078, None) == f"{MESSAGE}; this is over for now"
 
 
 def test_a_resolved_alert_has_its_peak_and_duration():

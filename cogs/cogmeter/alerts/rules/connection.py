@@ -159,6 +159,7 @@ RATE_LIMITS: Final = Rule(
     replay=None,
     min_operations=0,
     source=REST,
+    counted="request",
     degrades=True,
 )
 INVALID_REQUESTS: Final = Rule(
@@ -175,4 +176,5 @@ INVALID_REQUESTS: Final = Rule(
     replay=None,
     min_operations=0,
     source=REST,
+    counted="request",
 )

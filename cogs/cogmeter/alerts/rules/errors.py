@@ -103,6 +103,7 @@ UNHANDLED_ERRORS: Final = Rule(
     replay=None,
     min_operations=0,
     source=UNHANDLED,
+    counted="error",
     error_kind=ErrorKind.UNHANDLED,
 )
 NEW_ERROR: Final = Rule(

@@ -120,6 +120,7 @@ STALL: Final = Rule(
     replay=Replay(lambda counts: values.longest_ms(counts.buckets), buckets=True),
     min_operations=0,
     source=STALLS,
+    counted="block",
     slowest=True,
     degrades=True,
 )

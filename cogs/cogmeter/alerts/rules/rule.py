@@ -160,6 +160,7 @@ class Rule(AlertKind):
     statistic_setting: str = ""  # the field of Settings with the statistic that it compares
     calibrated_from_s: float | None = None  # the history that a calibration of its default needs; None: it has none
     source: str = ""  # the service with its operations, where its readings name the bot
+    counted: str = "operation"  # what is recorded under ``source``, in the singular
     slowest: bool = False  # the example of an incident is the slowest operation, not a failure
     error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
     harms_everyone: bool = False  # everybody who uses the bot notices

@@ -6,6 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, is_calm, split_counts
+from cogmeter.alerts.rules import RULES
+from cogmeter.alerts.rules.errors import UNHANDLED_ERRORS
+from cogmeter.alerts.rules.process import STALL
 from cogmeter.recording.frames import CALLED_FROM
 from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting
@@ -56,7 +59,7 @@ def alert_embed_data(
         "title": f"Test: {look_of(alert.severity, alert.state).icon} {subject(alert)}" if test else headline(alert),
         "description": "\n".join([f"**{plain(alert_text(alert), 500)}**", *_states(alert)]),
         "color": look_of(alert.severity, alert.state).colour,
-        "fields": [*_values(alert), *since, *_context_fields(context, members)],
+        "fields": [*_values(alert), *since, *_context_fields(alert, context, members)],
         "footer": {"text": _footer(alert, context)},
         "timestamp": utc(now_us).isoformat(),
     }
@@ -158,8 +161,8 @@ def _values(alert: Alert) -> list[dict[str, Any]]:
     if alert.state is AlertState.RESOLVED:
         return [_field("Peak", f"**{worst}**\nthreshold was {limit}", inline=True)]
     if is_calm(alert.message):
-        last = f"last **{measured(alert.rule, alert.current)}**\nthreshold {limit}\npeak {worst}"
-        return [_field("No breach now", last, inline=True)]
+        last = f"was **{measured(alert.rule, alert.current)}**\nthreshold {limit}\npeak {worst}"
+        return [_field("Back within threshold", last, inline=True)]
     _, counts = split_counts(alert.message)
     of = "" if counts is None else f" ({formatting.exact(counts[0])} of {formatting.exact(counts[1])} failed)"
     now = f"**{measured(alert.rule, alert.current)}**{of}\nthreshold {limit}\npeak {worst}"
@@ -175,10 +178,10 @@ def _since(alert: Alert) -> dict[str, Any]:
     return _field("Began", f"<t:{began}:f>{fired}\nresolved <t:{ended}:t>", inline=True)
 
 
-def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
+def _context_fields(alert: Alert, context: IncidentContext | None, members: Sequence[Alert]) -> list[dict[str, Any]]:
     fields = []
     if context is not None and context.operations:
-        fields.append(_field("Affected", _affected(context), inline=True))
+        fields.append(_field("Affected", _affected(alert, context), inline=True))
     if members:
         fields.append(_field("Alerts", _listed(members)))
     elif context is not None:
@@ -188,13 +191,27 @@ def _context_fields(context: IncidentContext | None, members: Sequence[Alert]) -
     return fields
 
 
-def _affected(context: IncidentContext) -> str:
-    failed, operations = formatting.exact(context.failures), formatting.counted(context.operations, "operation")
+def _affected(alert: Alert, context: IncidentContext) -> str:
+    failed, operations = formatting.exact(context.failures), _operations(alert, context)
     since = f"since <t:{context.since_us // 1_000_000}:t>"  # not only in the window of the newest measurement
-    lines = [f"{failed} of {operations} failed {since}" if context.failures else f"{operations} {since}, none failed"]
+    if alert.rule == STALL.name:
+        lines = [f"everything waited during {operations} of the event loop {since}"]
+    elif alert.rule == UNHANDLED_ERRORS.name:
+        lines = [f"{operations} {since}"]
+    elif context.failures:
+        lines = [f"{failed} of {operations} failed {since}"]
+    else:
+        lines = [f"{operations} {since}, none failed"]
     people = [(context.users, "user"), (context.guilds, "server")]
     lines.append(" · ".join(formatting.counted(number, word) for number, word in people if number is not None))
     return "\n".join(line for line in lines if line)
+
+
+def _operations(alert: Alert, context: IncidentContext) -> str:
+    """Return "1,280 operations", "19 blocks": what the rule of the alert counts."""
+    rule = RULES.get(alert.rule)
+    named = rule is not None and rule.measured_service(alert.service) != alert.service
+    return formatting.counted(context.operations, rule.counted if rule is not None and named else "operation")
 
 
 def _error_fields(context: IncidentContext) -> list[dict[str, Any]]:
@@ -249,7 +266,7 @@ def _footer(alert: Alert, context: IncidentContext | None) -> str:
     if context is None or not context.operations:
         return f"{name} · {tag(alert)}"
     since = formatting.clock_time(context.since_us)
-    return f"{name} · {tag(alert)} · {formatting.counted(context.operations, 'operation')} since {since} UTC"
+    return f"{name} · {tag(alert)} · {_operations(alert, context)} since {since} UTC"
 
 
 def _field(name: str, value: str, *, inline: bool = False) -> dict[str, Any]:

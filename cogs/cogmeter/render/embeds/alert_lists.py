@@ -14,7 +14,7 @@ from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, Look, look_of
-from cogmeter.render.rule_text import measured, override_text, rule_title
+from cogmeter.render.rule_text import BACK, measured, override_text, rule_title
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
         values = f"{verb} **{peak}** (threshold was {limit})"
     else:
         worst = "" if alert.worst == alert.current else f", peak {peak}"
-        values = f"**{measured(alert.rule, alert.current)}** (threshold {limit}{worst})"
-        values = f"no breach now, last {values}" if is_calm(alert.message) else values
+        value = f"**{measured(alert.rule, alert.current)}**"
+        values = f"{value} (threshold {limit}{worst})"
+        if is_calm(alert.message):
+            values = f"{BACK} its threshold of {limit} (was {value}{worst})"
     return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 

@@ -217,7 +217,7 @@ async def test_a_reminder_without_a_breach_now_names_the_last_value_in_the_past_
         receipt = await room.notify("fired", FIRING)
         await room.notify("reminded", dataclasses.replace(FIRING, message=calm(FIRING.message)), receipt=receipt)
         reply = room.messages[-1].content.replace("\\", "")
-        assert ": Error rate: no breach now; last breach 7.8% (threshold 5%)" in reply
+        assert ": Error rate back within its threshold of 5% (was 7.8%)" in reply
         assert ", now " not in reply
 
 

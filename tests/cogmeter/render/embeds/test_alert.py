@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cogmeter.alerts.rules import KINDS
 from cogmeter.query.records import IncidentContext, Period
+from cogmeter.recording.service_names import BOT
 from cogmeter.render import formatting, rule_text
 from cogmeter.render.charts.builder import breach_chart, breach_period
 from cogmeter.render.embeds.alert import alert_embed_data, details_embed_data, headline, several, subject
@@ -46,6 +47,15 @@ RESOLVED = dataclasses.replace(
 
 def fields(data):
     return {field["name"]: field["value"] for field in data["fields"]}
+
+
+def test_blocks_of_the_event_loop_are_counted_as_blocks_and_nothing_is_said_to_fail():
+    context = dataclasses.replace(STORY, operations=19, failures=0, users=None, guilds=None)
+    alert = make_alert(NOW_US, rule="stall", service=BOT, threshold=200.0, current=720.0, worst=720.0)
+    data = alert_embed_data(alert, context, chart=False, now_us=NOW_US)
+    since = f"since <t:{STORY.since_us // 1_000_000}:t>"
+    assert fields(data)["Affected"] == f"everything waited during 19 blocks of the event loop {since}"
+    assert "19 blocks since" in data["footer"]["text"]
 
 
 def test_an_alert_leads_to_the_dashboard_where_there_is_a_link():
