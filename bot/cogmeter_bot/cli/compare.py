@@ -81,15 +81,14 @@ def _measured(change: MeasuredChangeAnswer) -> MeasuredChange:
 
 
 def _table(answer: ComparisonAnswer) -> Table:
-    from cogmeter.render.comparison_text import NAMES, change_text, value_text
+    from cogmeter.render.comparison_text import NAMES, change_text, value_texts
 
     rows = []
     for change in (*answer.percentiles, answer.errors, answer.throughput):
         measured = _measured(change)
         rows.append((
             NAMES[change.statistic],
-            value_text(measured, measured.before),
-            value_text(measured, measured.after),
+            *value_texts(measured),
             (change_text(measured), STYLES.get(change.verdict, "")),
         ))  # fmt: skip
     columns = [Column(""), Column("before", right=True), Column("after", right=True), Column("change", right=True)]

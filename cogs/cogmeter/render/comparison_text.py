@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.query.comparison import FEWEST, WARM_UP_US, ChangeVerdict
+from cogmeter.query.comparison import FEWEST, NOTICEABLE, WARM_UP_US, ChangeVerdict
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 
@@ -37,7 +37,7 @@ def verdict_text(change: MeasuredChange, operations: tuple[int, int]) -> str:
         count = operations[0] if which == "before" else operations[1]
         return f"not enough data: {formatting.exact(count)} of {FEWEST} operations {which}"
     if change.verdict is ChangeVerdict.UNCHANGED:
-        return NO_CHANGE
+        return f"{NO_CHANGE}{_by_chance(change)}"
     return f"confident: {found_text(change)}"
 
 
@@ -45,17 +45,29 @@ def found_text(change: MeasuredChange) -> str:
     """Return the size of a change that is certain: ``38% slower (p95 870 ms to 1.2 s)``."""
     word = _WORDS[change.statistic][change.verdict is ChangeVerdict.BETTER]
     name = "" if change.statistic in {"error_rate", "throughput"} else f"{NAMES[change.statistic]} "
-    values = f"({name}{value_text(change, change.before)} to {value_text(change, change.after)})"
-    return f"{_size(change)}{word} {values}"
+    before, after = value_texts(change)
+    return f"{_size(change)}{word} ({name}{before} to {after})"
 
 
-def value_text(change: MeasuredChange, value: float | None) -> str:
-    """Return a value of this quantity with its unit."""
+def value_texts(change: MeasuredChange) -> tuple[str, str]:
+    """Return both values with their units; rates have the same unit, so that they can be compared at a glance."""
+    return _value_text(change, change.before, change.after), _value_text(change, change.after, change.before)
+
+
+def _value_text(change: MeasuredChange, value: float | None, beside: float | None) -> str:
     if value is None:
         return formatting.NOTHING
     if change.statistic == "error_rate":
         return formatting.percent(value)
-    return formatting.rate(value) if change.statistic == "throughput" else formatting.duration(value)
+    return formatting.rate(value, beside) if change.statistic == "throughput" else formatting.duration(value)
+
+
+def _by_chance(change: MeasuredChange) -> str:
+    """Return that a difference may be chance where it is so large that it looks like a change."""
+    if change.ratio is None or abs(change.ratio) < NOTICEABLE:
+        return ""
+    text = change_text(change)
+    return "" if text == formatting.SAME else f" ({text} may be chance)"
 
 
 def change_text(change: MeasuredChange) -> str:
@@ -70,7 +82,8 @@ def headline(comparison: Comparison) -> str:
     operations = (comparison.before.operations, comparison.after.operations)
     changes = (comparison.latency, comparison.errors)
     worst = next((change for change in changes if change.verdict is comparison.verdict), comparison.latency)
-    text = verdict_text(worst, operations)
+    unchanged = comparison.verdict is ChangeVerdict.UNCHANGED
+    text = f"{NO_CHANGE} in response times or errors" if unchanged else verdict_text(worst, operations)
     return text[:1].upper() + text[1:]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
+SAME = "no change"
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
 RANKED = {COMMANDS: "command", COMPONENTS: "component", REPLIES: "reply listener"}  # what an operation of each is
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -161,11 +162,15 @@ def dropped(operations: int, setting: str) -> str:
     return f"{exact(operations)} {noun} dropped in this period because the buffer was full. Raise {setting}."
 
 
-def rate(per_minute: float) -> str:
-    """Format operations per minute: ``20/min``; below one per minute ``3/h`` or ``2/day``."""
-    if per_minute == 0 or per_minute >= 0.95:
+def rate(per_minute: float, beside: float | None = None) -> str:
+    """Format operations per minute: ``20/min``; below one per minute ``3/h`` or ``2/day``.
+
+    ``beside`` is a rate in the same row: both have the unit of the lower one that is not 0.
+    """
+    lowest = min((one for one in (per_minute, beside) if one), default=0.0)
+    if lowest == 0 or lowest >= 0.95:
         return f"{short(per_minute)}/min"
-    if per_minute * 60 >= 0.95:
+    if lowest * 60 >= 0.95:
         return f"{short(per_minute * 60)}/h"
     return f"{short(per_minute * 1440)}/day"
 
@@ -181,7 +186,7 @@ def change(now: float | None, before: float | None, *, previous: str = "") -> st
         return "New"
     ratio = now / before - 1
     if abs(ratio) < NO_CHANGE_BELOW:
-        return "no change"
+        return SAME
     if ratio >= 9.995:
         return f"▲ {int(min(now / before, 1e6)):,}x{_versus(previous)}"
     # 100% less is only for a number that fell to 0.
@@ -190,15 +195,23 @@ def change(now: float | None, before: float | None, *, previous: str = "") -> st
 
 
 def change_of_share(now: float, before: float | None, *, previous: str = "") -> str:
-    """Compare a share with the previous period in percentage points: ``▲ 1.2 points vs previous 24 h``."""
+    """Compare a share with the previous period in percentage points: ``▲ 1.2 points vs previous 24 h``.
+
+    The difference is that of the shares as ``percent`` shows them: from 8.7% to 0.7% it is 8 points.
+    """
     if before is None:
         return "nothing to compare with"
-    points = (now - before) * 100
+    points = _shown(now) - _shown(before)
     if abs(points) < 0.05:
-        return "no change"
+        return SAME
     amount = f"{abs(points):.1f}".removesuffix(".0")
     unit = "point" if amount == "1" else "points"
     return f"{'▲' if points > 0 else '▼'} {amount} {unit}{_versus(previous)}"
+
+
+def _shown(share: float) -> float:
+    """Return the percentage that ``percent`` shows."""
+    return float(percent(share).strip("<>%"))
 
 
 def _versus(previous: str) -> str:

@@ -37,7 +37,7 @@ async def test_without_a_name_all_services_are_compared(move_in):
         result = await home.owner.slash(home.channel, "perf compare")
         (embed,) = result.response.embeds
     assert embed.title.startswith("Compare all services: before and after")
-    assert embed.description.startswith("**No significant change**")
+    assert embed.description.startswith("**No significant change in response times or errors**")
 
 
 async def test_nothing_recorded_is_answered_with_the_number_that_is_needed(move_in):

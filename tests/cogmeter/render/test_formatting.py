@@ -130,6 +130,8 @@ def test_a_change_of_a_share_is_in_points():
     assert formatting.change_of_share(0.028, 0.016) == "▲ 1.2 points"
     assert formatting.change_of_share(0.02, 0.03) == "▼ 1 point"
     assert formatting.change_of_share(0.0201, 0.02) == "no change"
+    assert formatting.change_of_share(0.007, 0.0867) == "▼ 8 points"  # shown: 8.7% and 0.7%
+    assert formatting.change_of_share(0.0504, 0.0496) == "no change"  # shown: 5% and 5%
     assert formatting.change_of_share(0.02, None) == "nothing to compare with"
 
 

@@ -73,11 +73,9 @@ def comparison_embed(
 def _add_figures(embed: discord.Embed, comparison: Comparison) -> None:
     """Add both periods and the change as three fields next to each other."""
     changes = (*comparison.percentiles, comparison.errors, comparison.throughput)
-    for name, period, values in (
-        ("Before", comparison.before, [change.before for change in changes]),
-        ("After", comparison.after, [change.after for change in changes]),
-    ):
-        embed.add_field(name=name, value="\n".join(_period(period, changes, values)))
+    values = [comparison_text.value_texts(change) for change in changes]
+    for place, (name, period) in enumerate((("Before", comparison.before), ("After", comparison.after))):
+        embed.add_field(name=name, value="\n".join(_period(period, changes, [pair[place] for pair in values])))
     texts = [f"{comparison_text.NAMES[change.statistic]} {comparison_text.change_text(change)}" for change in changes]
     embed.add_field(name="Change", value="\n".join(texts))
 
@@ -88,9 +86,9 @@ def _errors(comparison: Comparison) -> Iterator[str]:
         yield f"{formatting.exact(group.count)}x {plain(type_text(group.type), 60)}{place}"
 
 
-def _period(period: ComparedPeriod, changes: tuple[MeasuredChange, ...], values: list[float | None]) -> Iterator[str]:
+def _period(period: ComparedPeriod, changes: tuple[MeasuredChange, ...], values: list[str]) -> Iterator[str]:
     for change, value in zip(changes, values, strict=True):
-        yield f"{comparison_text.NAMES[change.statistic]} **{comparison_text.value_text(change, value)}**"
+        yield f"{comparison_text.NAMES[change.statistic]} **{value}**"
     yield formatting.counted(period.operations, "operation")
 
 

@@ -1,0 +1,49 @@
+"""Comparisons as text: one unit per row, and words that do not contradict the numbers next to them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogmeter.query.comparison import ChangeVerdict, MeasuredChange
+from cogmeter.render import formatting
+from cogmeter.render.comparison_text import found_text, value_texts, verdict_text
+
+
+def change(statistic, before, after, verdict=ChangeVerdict.UNCHANGED):
+    return MeasuredChange(verdict, statistic, before, after, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (1.7, 43 / 60, ("102/h", "43/h")),
+        (43 / 60, 1.7, ("43/h", "102/h")),
+        (12.0, 0.0, ("12/min", "0/min")),
+        (0.5, None, ("30/h", "\N{EN DASH}")),
+        (0.01, 0.02, ("14/day", "29/day")),
+    ],
+)
+def test_both_rates_of_a_row_have_one_unit(before, after, shown):
+    assert value_texts(change("throughput", before, after)) == shown
+
+
+def test_a_large_difference_that_is_not_certain_is_named_as_such():
+    assert verdict_text(change("throughput", 1.7, 0.73), (900, 400)) == ("no significant change (▼ 57% may be chance)")
+    assert verdict_text(change("p95", 100.0, 102.0), (900, 400)) == "no significant change"
+    assert (
+        verdict_text(change("error_rate", 0.01, 0.03), (900, 400)) == "no significant change (▲ 2 points may be chance)"
+    )
+    assert verdict_text(change("error_rate", 0.0001, 0.0002), (900, 400)) == "no significant change"
+
+
+def test_a_certain_change_has_both_rates_in_one_unit():
+    certain = change("throughput", 1.7, 43 / 60, ChangeVerdict.WORSE)
+    assert found_text(certain) == "58% fewer operations (102/h to 43/h)"
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+def test_the_difference_of_two_shares_is_that_of_the_shown_ones(before, after):
+    shown = [float(formatting.percent(share).rstrip("%")) for share in (before, after)]
+    text = formatting.change_of_share(after, before)
+    points = 0.0 if text == "no change" else float(text.split()[1])
+    assert points == pytest.approx(abs(shown[1] - shown[0]), abs=0.0501 if points == 0 else 1e-6)
