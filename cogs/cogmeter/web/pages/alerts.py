@@ -242,4 +242,5 @@ PAGE: Final = Page(
     show_alerts,
     AlertsPageParams,
     MenuEntry(7, "Alerts", "M6 17v-6a6 6 0 0 1 12 0v6l2 2H4zM10 21h4"),
+    words=("thresholds", "mutes", "report", "notifications", "rules"),
 )

@@ -146,4 +146,12 @@ def _choices(markers: Sequence[Marker], chosen: str | None) -> list[tuple[str, s
 
 
 # It is not in the menu: overview, services and markers lead to it.
-PAGE: Final = Page("overview", PATH, "Compare", show_comparison, ComparisonPageParams, None)
+PAGE: Final = Page(
+    "overview",
+    PATH,
+    "Compare",
+    show_comparison,
+    ComparisonPageParams,
+    None,
+    words=("comparison", "deploys", "markers", "versions"),
+)

@@ -112,4 +112,5 @@ PAGE: Final = Page(
     show_cost,
     CostPageParams,
     MenuEntry(6, "Cost", "M12 3v18M17 7H9.5a3 3 0 0 0 0 5h5a3 3 0 0 1 0 5H6"),
+    words=("costs", "tokens", "money", "models", "spending"),
 )

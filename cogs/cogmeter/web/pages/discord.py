@@ -197,4 +197,5 @@ PAGE: Final = Page(
     show_discord,
     PageParams,
     MenuEntry(5, "Discord", "M4 5h16v11H10l-4 4v-4H4z"),
+    words=("gateway", "shards", "rest", "requests", "acknowledgement", "interactions"),
 )

@@ -126,4 +126,5 @@ PAGE: Final = Page(
     show_errors,
     ErrorsPageParams,
     MenuEntry(2, "Errors", "M12 4l9 16H3zM12 10v4M12 17v.1"),
+    words=("exceptions", "failures", "failed", "logs"),
 )

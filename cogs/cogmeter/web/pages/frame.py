@@ -121,6 +121,12 @@ class Page(Generic[P]):
     show: Callable[[PageView[P]], Awaitable[web.StreamResponse]]
     params: type[P]
     menu: MenuEntry | None
+    words: tuple[str, ...] = ()  # by which it is looked for, too: commands, and what it shows
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The words that lead to it from a path that does not exist."""
+        return frozenset({self.path.rpartition("/")[2], *self.words})
 
     def route(self) -> Route:
         """Return the route that serves the page."""

@@ -33,4 +33,12 @@ async def show_health(view: PageView[HealthPageParams]) -> web.Response:
     )
 
 
-PAGE: Final = Page("overview", f"{HOME}/health", "Health", show_health, HealthPageParams, None)
+PAGE: Final = Page(
+    "overview",
+    f"{HOME}/health",
+    "Health",
+    show_health,
+    HealthPageParams,
+    None,
+    words=("state", "status", "doctor", "uptime"),
+)

@@ -196,4 +196,17 @@ PAGE: Final = Page(
     show_overview,
     PageParams,
     MenuEntry(1, "Overview", "M4 4h6v8H4zM14 4h6v4h-6zM14 12h6v8h-6zM4 16h6v4H4z"),
+    words=(
+        "overview",
+        "summary",
+        "dashboard",
+        "home",
+        "live",
+        "stats",
+        "services",
+        "commands",
+        "slow",
+        "slowest",
+        "digest",
+    ),
 )

@@ -40,4 +40,12 @@ def _rules(resource: Resource) -> str:
     return {"memory": "memory_growth memory_limit", "lag": "stall"}.get(resource.key, "")
 
 
-PAGE: Final = Page("discord", f"{HOME}/resources", "Resources", show_resources, PageParams, None)
+PAGE: Final = Page(
+    "discord",
+    f"{HOME}/resources",
+    "Resources",
+    show_resources,
+    PageParams,
+    None,
+    words=("memory", "cpu", "network", "loop"),
+)

@@ -38,4 +38,5 @@ PAGE: Final = Page(
     show_running,
     PageParams,
     MenuEntry(3, "Running", "M12 3a9 9 0 1 0 9 9M12 7v5l3 3M16 3.5l4.5 4.5"),
+    words=("live", "now", "active", "current", "tasks"),
 )

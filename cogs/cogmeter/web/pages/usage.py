@@ -53,4 +53,5 @@ PAGE: Final = Page(
     show_usage,
     UsagePageParams,
     MenuEntry(4, "Usage", "M4 20V10M10 20V4M16 20v-7M21 20H3"),
+    words=("users", "people", "servers", "guilds"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -60,6 +61,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *erasure.ROUTES,
 )
 
+ALIKE: Final = 0.6  # least likeness of a name that is suggested
+SUGGESTED: Final = 3
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -146,9 +149,27 @@ async def _similar(request: web.Request, problem: Problem) -> list[tuple[str, st
         return [(name, service_url(service, name)) for name in near]
     if request.match_info.http_exception is None:
         return []
-    urls = {service: service_url(service) for service in await _stored_services(request)}
-    urls |= {page.name: page.path for page in request.app[MENU]}
-    return [(name, urls[name]) for name in await suggest(request.path.rpartition("/")[2], urls)]
+    for typed in reversed(request.path.casefold().removeprefix(HOME).strip("/").split("/")):
+        if links := await _meant(request, typed):
+            return links
+    return []
+
+
+async def _meant(request: web.Request, typed: str) -> list[tuple[str, str]]:
+    """Return the pages that a part of a path names, else the pages and services that are spelled similarly."""
+    pages = [page for page in PAGES if "{" not in page.path and request.app[MENU]]
+    if found := [page for page in pages if typed in page.names]:
+        return [(page.title, page.path) for page in found]
+    links = {name: (page.title, page.path) for page in pages for name in sorted(page.names)}
+    links |= {name: (name, service_url(name)) for name in await _stored_services(request)}
+    scores = {name: _likeness(typed, name.casefold()) for name in await suggest(typed, links, len(links))}
+    likely = sorted((name for name in scores if scores[name] >= ALIKE), key=lambda name: -scores[name])
+    return list(dict.fromkeys(links[name] for name in likely))[:SUGGESTED]
+
+
+def _likeness(typed: str, name: str) -> float:
+    """Return how likely a name is meant, from 0 to 1; that it has the same letters somewhere is not enough."""
+    return max(SequenceMatcher(None, typed, name).ratio(), ALIKE if len(typed) > 1 and typed in name else 0.0)
 
 
 async def _stored_services(request: web.Request) -> list[str]:

@@ -141,8 +141,17 @@ async def test_an_unknown_service_is_reported_with_similar_names(seeded):
     [
         ("/performance/services/knowledge-grap", "/performance/services/knowledge-graph"),
         ("/performance/services/context-memory?operation=retreive", "/performance/services/context-memory?operation="),
-        ("/performance/alert", "/performance/alerts"),
+        ("/performance/alrets", "/performance/alerts"),
         ("/knowledge-grap", "/performance/services/knowledge-graph"),
+        ("/performance/live", "/performance/running"),
+        ("/performance/Live", "/performance"),
+        ("/performance/costs", "/performance/cost"),
+        ("/performance/runing", "/performance/running"),
+        ("/performance/summary", "/performance"),
+        ("/performance/memory", "/performance/resources"),
+        ("/performance/errors/8", "/performance/errors"),
+        ("/performance/doctor", "/performance/health"),
+        ("/performance/deploys", "/performance/compare"),
     ],
 )
 async def test_a_page_that_does_not_exist_leads_to_similar_ones_and_to_every_page(seeded, path, link):
@@ -154,6 +163,7 @@ async def test_a_page_that_does_not_exist_leads_to_similar_ones_and_to_every_pag
     assert (found.status, plain.status) == (404, 404)
     assert menu.count("<a href=") == 7
     assert f'href="{link}' in similar
+    assert ("services/" in similar) == ("services/" in link)  # no service that only has the same letters
     assert plain.problem["status"] == 404
 
 
