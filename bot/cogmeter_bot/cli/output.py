@@ -135,11 +135,23 @@ def _plain(block: Block) -> Iterator[str]:
 def _plain_table(table: Table) -> Iterator[str]:
     from rich.cells import cell_len
 
+    table = _filled(table)
     rows = [[column.title for column in table.columns], *([_text(cell) for cell in row] for row in table.rows)]
     widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(row, widths, table.columns, strict=True)
         yield "  ".join(_padded(*cell) for cell in cells).rstrip()
+
+
+def _filled(table: Table) -> Table:
+    """Return the table without columns that may be hidden and are empty in every row."""
+    kept = [
+        index
+        for index, column in enumerate(table.columns)
+        if not column.hides or not table.rows or any(_text(row[index]) for row in table.rows)
+    ]
+    rows = [[row[index] for index in kept] for row in table.rows]
+    return Table([table.columns[index] for index in kept], rows, table.title)
 
 
 def _padded(text: str, width: int, column: Column) -> str:
@@ -184,6 +196,7 @@ def _rich_table(table: Table, width: int) -> RenderableType:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    table = _filled(table)
     visible, widths = fit_columns(table.columns, table.rows, width - 1, gap=2)
     layout: Any = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     rich_table: Any = RichTable(header_style="bold", **layout)

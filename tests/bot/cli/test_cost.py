@@ -40,6 +40,13 @@ def test_groups_tokens_money_and_unknown_models_are_listed(cogmeter, spent):
     assert "Prices: genai-prices 0.2.3" in lines
 
 
+def test_the_column_of_operations_without_a_price_is_there_only_if_there_are_any(cogmeter, spent):
+    assert "no price" in cogmeter("cost", "--by", "model")[1]
+    recent = cogmeter("cost", "--by", "model", "--period", "6h")[1]  # the operation without a price is a day old
+    assert "gpt-4o" in recent
+    assert "no price" not in recent
+
+
 @pytest.mark.parametrize(
     ("by", "name"),
     [
