@@ -41,11 +41,13 @@ def add(group: app_commands.Group, responder: Responder) -> None:
 
 
 async def _slow(responder: Responder, request: AnswerRequest) -> CommandAnswer:
+    query = responder.monitor.query
+    overview = await query.overview(request.period)
     try:
-        report = await slow_runs(responder.monitor.query, request.period, request.service, request.operation)
+        report = await slow_runs(query, request.period, request.service, request.operation, overview=overview)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
-    browser = SlowBrowser(responder, await with_worst(responder, request), report)
+    browser = SlowBrowser(responder, await with_worst(responder, request, overview), report)
     return await browser.answer()
 
 

@@ -25,7 +25,7 @@ from cogmeter_storage.alerting import SENT
 if TYPE_CHECKING:
     from cogmeter.diagnosis import Status
     from cogmeter.monitor.monitor import Monitor
-    from cogmeter.query.records import ServiceStats
+    from cogmeter.query.records import Overview, ServiceStats
 
 SLOWEST: Final = 15  # listed operations
 
@@ -61,12 +61,15 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     }
 
 
-async def with_worst(responder: Responder, request: AnswerRequest) -> AnswerRequest:
-    """Return the request with the worst command, unless an earlier answer has found it already."""
+async def with_worst(responder: Responder, request: AnswerRequest, overview: Overview | None = None) -> AnswerRequest:
+    """Return the request with the worst command, unless an earlier answer has found it already.
+
+    ``overview`` is that of the period, where the answer has read it already.
+    """
     if request.worst is not None:
         return request
     monitor = responder.monitor
-    view = await monitor.query.overview(request.period)
+    view = await monitor.query.overview(request.period) if overview is None else overview
     worst = worst_command(await monitor.attention.concerns(view, monitor.alerting.engine.active), view.commands)
     return dataclasses.replace(request, worst=worst)
 

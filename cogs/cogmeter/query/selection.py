@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogmeter.query.query import Query
-    from cogmeter.query.records import Figures, Range
+    from cogmeter.query.records import Figures, Overview, Range
     from cogmeter.query.slow import SlowRun
     from cogmeter_storage.alerting import Alert, AlertStore
     from cogmeter_storage.model import FailureGroup, Marker, OperationRecord
@@ -62,7 +62,8 @@ async def select(
     ids = await query.ids(service, operation)
     # Background services such as loops are slow by nature: they are listed on their own pages.
     series = [one.id for one in await store.series() if not in_background(one.service)] if ids is None else ids
-    figures, before = await _figures(query, span, service, operation)
+    overview = await query.overview(span)
+    figures, before = await _figures(query, overview, service, operation)
     return Selection(
         span,
         service,
@@ -72,7 +73,7 @@ async def select(
         alerts[:MOST_ALERTS],
         max(len(alerts) - MOST_ALERTS, 0),
         await store.slowest(series, span.since_us, span.until_us, limit=LISTED),
-        [run for run in (await slow_runs(query, span, service, operation)).runs if run.traced],
+        [run for run in (await slow_runs(query, span, service, operation, overview=overview)).runs if run.traced],
         await store.failure_groups(ids, span.since_us, span.until_us, limit=LISTED),
         markers,
     )
@@ -90,9 +91,11 @@ async def fired_alerts(store: AlertStore, span: Range, service: str | None) -> l
     return [alert for alert in alerts if alert.fired_us is not None and alert.started_us < span.until_us]
 
 
-async def _figures(query: Query, span: Range, service: str | None, operation: str | None) -> tuple[Figures, Figures]:
+async def _figures(
+    query: Query, overview: Overview, service: str | None, operation: str | None
+) -> tuple[Figures, Figures]:
     """Return the figures of the range and of the one before it."""
     if service is not None:
-        stats = await query.stats(service, operation, span)
+        stats = await query.stats(service, operation, overview.range)
         return stats.total, stats.before
-    return (await query.overview(span)).total, (await query.overview(span.before)).total
+    return overview.total, (await query.overview(overview.range.before)).total

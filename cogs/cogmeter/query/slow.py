@@ -104,21 +104,28 @@ class SlowReport:
 
 
 async def slow_runs(
-    query: Query, period: Period | Range, service: str | None = None, operation: str | None = None
+    query: Query,
+    period: Period | Range,
+    service: str | None = None,
+    operation: str | None = None,
+    *,
+    overview: Overview | None = None,
 ) -> SlowReport:
     """Return the slowest run of each command and reply, or the slowest runs of one command or service.
 
     ``service`` may be a label such as "/ask", see ``Query.subject_of``. Of a service that is no command, the runs of
-    commands that involve it are returned.
+    commands that involve it are returned. ``overview`` is that of all services in the period, where the caller has
+    read it already.
 
     Raises:
         UnknownNameError: nothing is stored under that service or operation.
         StorageError: the store cannot be read.
     """
-    span = query.span(period)
+    span = query.span(period) if overview is None else overview.range
     if service is not None:
         service, operation = await query.subject_of(service, operation)
-    overview = await query.overview(span)
+    if overview is None:
+        overview = await query.overview(span)
     if service is None:
         found = await _one_each(query, overview, span, None)
     elif operation is None and service in BY_OPERATION:

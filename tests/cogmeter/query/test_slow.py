@@ -4,6 +4,7 @@ import pytest
 
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period, UnknownNameError
+from cogmeter.query.selection import select
 from cogmeter.query.slow import LISTED, OF_ONE, slow_runs
 from cogmeter.query.time_parts import TimePart, first_output_us, time_share
 from cogmeter_storage import open_store
@@ -194,3 +195,26 @@ def test_the_first_output_is_the_end_of_the_first_request_that_shows_something()
     trace = TraceRecord(0, COMMANDS, "ask", 1_000, Outcome.OK, None, 0, spans)
     assert first_output_us(trace) == 600
     assert first_output_us(TraceRecord(0, COMMANDS, "ask", 1_000, Outcome.OK, None, 0, ())) is None
+
+
+@pytest.mark.parametrize("service", [None, "/ask"])
+async def test_the_overview_is_read_once_for_the_slow_runs_and_for_a_selection(store, monkeypatch, service):
+    await ran(store, (COMMANDS, "ask", NOW_US - 9_000_000, 2_000_000, ()))
+    read, real = [], Query.overview
+
+    async def counted(self, period, **options):
+        view = await real(self, period, **options)
+        read.append(view.range)
+        return view
+
+    monkeypatch.setattr(Query, "overview", counted)
+    one = query(store)
+    view = await one.overview(Period.DAY)
+    assert (await slow_runs(one, Period.DAY, service, overview=view)).runs == (
+        await slow_runs(one, Period.DAY, service)
+    ).runs
+    assert len(read) == 2
+    read.clear()
+    found = await select(one, view.range, service, markers=())
+    assert [run.label for run in found.runs] == ["/ask"]
+    assert read.count(view.range) == 1
