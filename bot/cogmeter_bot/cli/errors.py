@@ -167,14 +167,15 @@ def _show_group(options: ReadingOptions, number: int) -> None:
 
 
 def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
-    from cogmeter.render.error_text import chain_lines
+    from cogmeter.render.error_text import chain_lines, happened_text
     from cogmeter_storage.errors import headline
 
     group = detail.group
     yield LabelledValue("Error", one_line(headline(group.type, group.message)), BAD)
     yield LabelledValue("Place", place_text(group))
     yield LabelledValue("State", state_text(group, detail.deploy))
-    yield LabelledValue("Kind", group.kind)
+    operations = [(place.service, place.operation) for place in group.operations]
+    yield LabelledValue("Kind", f"{group.kind}. {one_line(happened_text(group.kind, operations))}")
     days = len(group.trend)
     yield LabelledValue("Count", f"{sum(group.trend):,} in the last {days} days, {group.total:,} in total")
     yield LabelledValue("People", people_text(group) or "unknown")
@@ -183,7 +184,7 @@ def _detail_blocks(detail: ErrorGroupDetail) -> Iterator[Block]:
     if detail.running_version is not None:
         yield LabelledValue("Running Version", one_line(detail.running_version))
     places = [f"- {one_line(f'{place.service} / {place.operation}')}: {place.count:,}" for place in group.operations]
-    yield Listing("Operations", places)
+    yield Listing("Started by" if group.kind == "unhandled" else "Operations", places)
     for example in detail.examples:
         where = one_line(f"{example.service} / {example.operation}")
         lines = [f"{line[:4]}{one_line(line[4:])}" for line, _ in chain_lines(example.chain)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cogmeter.recording.frames import FrameLike, frame_text
 from cogmeter.recording.markers import VERSION
+from cogmeter.recording.service_names import UNHANDLED, label
 from cogmeter.render import formatting
 from cogmeter_storage.errors import headline
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 UNKNOWN_PLACE: Final = "place unknown"
 NO_MESSAGE: Final = "(no message)"
 MAX_PEOPLE: Final = 1_000  # the store counts no more of one group
+NAMED: Final = 3  # operations
 KIND_TITLES: Final = {
     "failed": "ended an operation",
     "logged": "logged as an error",
@@ -36,6 +38,25 @@ class LinkLike(Protocol):
 def place_text(place: FrameLike | None) -> str:
     """Return the place of an error as text, see ``frame_text``."""
     return UNKNOWN_PLACE if place is None else frame_text(place)
+
+
+def happened_text(kind: str, places: Sequence[tuple[str, str]]) -> str:
+    """Return what an error did, as a sentence: what it ended, and which code caught it.
+
+    ``places`` are the services and operations that it belongs to, the most frequent first. Of an unhandled error these
+    are the operations that started the task or callback; without one, its own name.
+    """
+    if kind == "failed":
+        return "It ended the operation."
+    if kind == "logged":
+        return "The code caught it and logged it."
+    started = [label(*place) for place in places if place[0] != UNHANDLED]
+    names = ", ".join(formatting.clean(name) for name in (started or [place[1] for place in places])[:NAMED])
+    if not names:
+        return "Nothing caught it: it ended a task, callback or thread."
+    if started:
+        return f"Nothing caught it: it ended a task, callback or thread that {names} had started."
+    return f"Nothing caught it: it ended {names}, which no operation had started."
 
 
 def type_text(name: str) -> str:

@@ -55,3 +55,25 @@ def test_of_several_states_the_decision_of_a_person_is_shown_first():
 def test_a_deploy_is_a_version_or_the_last_start():
     assert error_text.deploy_text("version", "version 1.4") == "version 1.4"
     assert error_text.deploy_text("start", "bot started") == "the last start"
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "text"),
+    [
+        ("failed", [("discord.commands", "ask")], "It ended the operation."),
+        ("logged", [("discord.commands", "ask")], "The code caught it and logged it."),
+        (
+            "unhandled",
+            [("discord.commands", "remember"), ("unhandled", "Chat.index")],
+            "Nothing caught it: it ended a task, callback or thread that /remember had started.",
+        ),
+        (
+            "unhandled",
+            [("unhandled", "Chat.index")],
+            "Nothing caught it: it ended Chat.index, which no operation had started.",
+        ),
+        ("unhandled", [], "Nothing caught it: it ended a task, callback or thread."),
+    ],
+)
+def test_what_happened_is_a_sentence_with_what_ran(kind, places, text):
+    assert error_text.happened_text(kind, places) == text

@@ -8,6 +8,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from cogmeter.recording.frames import frame_text
+from cogmeter.render.error_text import happened_text
 from cogmeter_bot.cli.errors import NO_ERRORS, error_line, error_report, people_text, place_text, state_text
 from cogmeter_bot.cli.output import BAD, DIM, Column
 from cogmeter_bot.cli.text import duration, one_line, short_timestamp, zoned
@@ -152,6 +153,8 @@ def _group_cells(group: ErrorGroupSummary, report: ErrorReport) -> Iterator[Cell
     yield f" at {place_text(group)}", "bold"
     facts = [f"error {group.id}", state_text(group, report.deploy), people_text(group)]
     facts += [f"first seen in version {one_line(group.first_version)}"] if group.first_version else []
+    if group.kind == "unhandled":
+        yield f"\n{happened_text(group.kind, [(one.service, one.operation) for one in group.operations])}", DIM
     yield f"\n{', '.join(fact for fact in facts if fact)}. All stacks: cogmeter errors {group.id}", DIM
 
 

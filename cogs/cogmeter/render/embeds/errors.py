@@ -14,16 +14,18 @@ from cogmeter.render.error_text import (
     chain_lines,
     counted_days,
     deploy_text,
+    happened_text,
     people_text,
     place_text,
     state_word,
 )
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
+from cogmeter_storage.errors import ErrorKind
 
 if TYPE_CHECKING:
     from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend
-    from cogmeter_storage.errors import ErrorExample, ErrorGroup, ErrorKind
+    from cogmeter_storage.errors import ErrorExample, ErrorGroup
     from cogmeter_storage.model import Marker
 
 STACK: Final = VALUE - 10  # characters of a stack in its code block
@@ -56,7 +58,8 @@ def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:
     trend, group = details.trend, details.trend.group
     embed = discord.Embed(
         title=f"Error {group.id}: {plain(group.type, 180)}",
-        description=f"{plain(group.message, 400) or '(no message)'}\n{code(place_text(group.place), 200)}",
+        description=f"{plain(group.message, 400) or '(no message)'}\n{code(place_text(group.place), 200)}\n"
+        f"{plain(happened_text(group.kind.value, _operations(group)), 300)}",
         colour=(DisplayState.DEGRADED if group.resolved_us is None else DisplayState.HEALTHY).colour,
     )
     people = people_text(group.users, group.guilds)
@@ -67,7 +70,9 @@ def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:
     )
     embed.add_field(name="Last", value=when(group.last_us))
     embed.add_field(name="State", value="\n".join(_state_lines(trend, details.deploy, now_us)))
-    embed.add_field(name="In", value=_places(group), inline=False)
+    embed.add_field(
+        name="Started by" if group.kind is ErrorKind.UNHANDLED else "In", value=_places(group), inline=False
+    )
     if details.examples:
         embed.add_field(name="Newest stack", value=_stack(details.examples[0]), inline=False)
         embed.add_field(name="Examples", value="\n".join(map(_example, details.examples[:LISTED])), inline=False)
@@ -76,6 +81,10 @@ def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:
         first, last, running = (formatting.cut(formatting.clean(version or "unknown"), 40) for version in versions)
         embed.set_footer(text=f"First in version {first}, last in {last}; running: {running}")
     return fit(embed)
+
+
+def _operations(group: ErrorGroup) -> list[tuple[str, str]]:
+    return [(service, operation) for service, operation, _ in group.places]
 
 
 def _lines(trend: ErrorTrend, deploy: Marker | None, now_us: int) -> list[str]:

@@ -116,6 +116,7 @@ async def _show_group(view: PageView[ErrorsPageParams], number: int) -> web.Resp
         row=ErrorRow.of(details.trend, view.now_us),
         deploy=details.deploy,
         durations=DURATIONS,
+        operations=[place[:2] for place in details.trend.group.places],
     )
 
 
