@@ -8,7 +8,7 @@ import numpy as np
 
 from cogmeter.recording.error_batches import fingerprint
 from cogmeter_bot.demo.past import DEPLOYS
-from cogmeter_bot.demo.profiles import GUILDS, PROFILES
+from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_users
 from cogmeter_bot.demo.traces import DURATION, END
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, Outcome
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 VERSION: Final = "1.4"  # the running one
 FIRST_VERSION: Final = "1.1"  # before the first of DEPLOYS
-USERS: Final = 40
 LOGGED_PER_DAY: Final = 9.0
 LOST_PER_DAY: Final = 1.5
 
@@ -49,7 +48,7 @@ _LOGGED: Final = (
     ErrorLink("openai.APITimeoutError", "Request timed out.", (_ANSWER, _ASK, _REQUEST)),
     ErrorLink("httpx.ReadTimeout", "", (_TRANSPORT,)),
 )
-_LOST: Final = (ErrorLink("KeyError", "'title'", (Frame("cogs/feeds.py", "Feeds.announce", 37, own=True),)),)
+_LOST: Final = (ErrorLink("KeyError", "'title'", (Frame("cogs/chat.py", "Chat.index_memory", 88, own=True),)),)
 
 
 def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int) -> list[ErrorBatch]:
@@ -119,7 +118,7 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
     counts: Mapping[tuple[str, str, int], int] = {
         (*names, day): number for day, number in zip(days.tolist(), numbers.tolist(), strict=True)
     }
-    users = [f"{number:08x}" for number in rng.integers(1, USERS, min(len(times_us), USERS)).tolist()]
+    people = [person_hashes(user) for user in random_users(rng, len(times_us)).tolist()]
     place = next(frame for frame in reversed(chain[0].frames) if frame.own)
     return ErrorBatch(
         fingerprint=fingerprint(chain[0].type, place, ""),
@@ -130,8 +129,8 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
         first_us=times_us[0],
         last_us=times_us[-1],
         counts=counts,
-        users=frozenset(users),
-        guilds=frozenset(f"{int(user, 16) % GUILDS:08x}" for user in users),
+        users=frozenset(one["user"] for one in people),
+        guilds=frozenset(one["guild"] for one in people),
         version=version,
-        examples=tuple(ErrorExample(at_us, *names, users[0], version, chain) for at_us in times_us[-3:]),
+        examples=tuple(ErrorExample(at_us, *names, people[0]["user"], version, chain) for at_us in times_us[-3:]),
     )

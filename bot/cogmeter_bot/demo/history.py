@@ -19,6 +19,7 @@ from cogmeter_bot.demo.profiles import (
     Failure,
     Profile,
     activity,
+    random_users,
 )
 from cogmeter_bot.demo.traces import DURATION, END, enclose, make_traces
 from cogmeter_bot.importing import ROWS_PER_CHUNK
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row, TraceRecord
 
-VARIANTS: Final = 128  # metadata variants of a profile's short operations, and of its long ones
+VARIANTS: Final = 512  # metadata variants of a profile's short operations, and of its long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _usage(history: GeneratedHistory, ids: Sequence[int]) -> Iterator[UsageBatch
     runs = history.table[np.isin(history.table[:, 0], ranked)]
     for hour in np.split(runs, np.flatnonzero(np.diff(runs[:, 1] // HOUR_US)) + 1):
         series = [ids[number] for number in hour[:, 0].tolist()]
-        who = (USERS * rng.random(len(hour)) ** 3).astype(int)
+        who = random_users(rng, len(hour))
         keys = [people_key(number, kind) for kind in PeopleKind for number in series]
         direct = int((who % 20 == 0).sum())
         counts = {(CONTEXT, GUILD): len(hour) - direct, (CONTEXT, DM): direct, (LOCALE, "en-US"): len(hour)}

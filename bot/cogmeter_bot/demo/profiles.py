@@ -65,10 +65,18 @@ def _cost_usd(model: str, tokens_in: int, tokens_out: int) -> float:
     return round((input_price * tokens_in + output_price * tokens_out) / 1e6, 8)
 
 
-def _person(rng: Generator, kind: str, most: int) -> str:
-    """Return the hash of a simulated user or guild; the first ones spend much more than the others."""
-    number = min(int(rng.pareto(1.1) * 1.5), most - 1)
-    return hashlib.blake2b(f"{kind} {number}".encode(), digest_size=4).hexdigest()
+def random_users(rng: Generator, size: int) -> NDArray[np.int64]:
+    """Return the numbers of users of the past: the first ones use the bot much more often than the others."""
+    return np.asarray(USERS * rng.random(size) ** 3, dtype=np.int64)
+
+
+def person_hashes(user: int) -> dict[str, str]:
+    """Return the hashes of a user of the past and of the server that the user is in, as metadata has them."""
+    numbers = {"user": user, "guild": user % GUILDS}
+    return {
+        kind: hashlib.blake2b(f"{kind} {number}".encode(), digest_size=4).hexdigest()
+        for kind, number in numbers.items()
+    }
 
 
 def _tokens(model: str, *callers: str) -> MetadataFactory:
@@ -83,8 +91,7 @@ def _tokens(model: str, *callers: str) -> MetadataFactory:
             "cached_tokens": int(tokens_in * rng.uniform(0, 0.5)) if tokens_out else 0,
             "cost_usd": _cost_usd(model, tokens_in, tokens_out),
             "caller": callers[int(rng.integers(len(callers)))],
-            "user": _person(rng, "user", 60),
-            "guild": _person(rng, "guild", GUILDS + LIVE_GUILDS),
+            **person_hashes(int(random_users(rng, 1)[0])),
         }
 
     return metadata

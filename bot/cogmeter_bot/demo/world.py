@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.bot import ExampleBot
 
 POLL_S: Final = 0.5
-MEMBERS: Final = 36  # of each server but the first: together more than the people who use the bot
+MEMBERS: Final = 60  # of the second server, each further one has as many more: always more than those who use the bot
 MAX_CLOCK_LAG_S: Final = 15.0
 # discord.py's own method, which the monitor watches. The simulator looks it up at each call, so its class lacks it.
 _METHOD: Final = "create_interaction_response"
@@ -49,12 +49,13 @@ class World:
         guild = self._env.create_guild("cogmeter demo", owner=owner)
         self.channel = guild.create_text_channel("ops", topic="Commands, answers and alerts")
         for number in range(2, GUILDS + LIVE_GUILDS + 1):
-            other = self._env.create_guild(f"Server {number}", owner=owner)
-            for place in range(MEMBERS):
-                other.add_member(self._env.create_user(f"member {number}-{place}"))
+            self._env.create_guild(f"Server {number}", owner=owner)
         # In the simulation the bot is its own owner; on a real Discord the visitor would be.
         self._bot.owner_id = owner.id
         self._viewers = [guild.add_member(owner), guild.add_member(member)]
+        await self._follow_clock()  # then the bot knows its servers
+        for place, server in enumerate(self._bot.guilds[1:], start=1):
+            server._member_count = place * MEMBERS  # noqa: SLF001 - of whom the simulation has only the owner
         self._bot.add_listener(self._on_message, "on_message")
         self._bot.add_listener(self._on_edit, "on_raw_message_edit")
         return self

@@ -1,6 +1,7 @@
 """The demo's history: the same for a seed, in order, and as busy as the profiles."""
 
 import asyncio
+import json
 import shutil
 
 import numpy as np
@@ -17,7 +18,7 @@ from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST, SLOW_RELEASE
 from cogmeter_bot.demo.past import past_alerts, store_alerts
-from cogmeter_bot.demo.profiles import PROFILES
+from cogmeter_bot.demo.profiles import PROFILES, person_hashes
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
@@ -180,6 +181,20 @@ async def test_the_stored_history_knows_who_used_the_commands(stored_week):
     contexts = await stored_week.usage.counts(0, UNTIL_US, ["context"])
     assert (people.users, people.guilds) == (USERS, GUILDS)
     assert sum(contexts.values()) == int(runs.counts.sum())
+
+
+def test_the_people_of_costs_and_errors_are_most_of_those_who_use_the_commands(week):
+    known = [person_hashes(user) for user in range(USERS)]
+    servers = {one["user"]: one["guild"] for one in known}
+    assert len(servers) == USERS
+    used = np.unique(week.table[:, 5])
+    spending = [json.loads(week.metadata[place]) for place in used.tolist() if week.metadata[place]]
+    spent = {(one["user"], one["guild"]) for one in spending if "user" in one}
+    failed = {user for batch in past_errors(week, UNTIL_US, 7, 1) for user in batch.users}
+    assert all(servers[user] == guild for user, guild in spent)
+    assert failed <= servers.keys()
+    assert 0.8 * USERS < len(spent) <= USERS
+    assert 0.5 * USERS < len(failed) <= USERS
 
 
 async def test_a_comparison_finds_the_command_that_the_last_deploy_made_slower(stored_week):
