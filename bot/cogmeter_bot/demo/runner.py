@@ -184,7 +184,12 @@ async def running_demo(
         dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
         monitor = bot.get_cog("cogmeter").monitor  # type: ignore[union-attr]  # the cog of the extension just loaded
-        traffic = Traffic(options.seed, store_errors=monitor.store.errors.add, count_user=partial(_count_user, monitor))
+        traffic = Traffic(
+            options.seed,
+            store_errors=monitor.store.errors.add,
+            count_user=partial(_count_user, monitor),
+            add_trace=monitor.flusher.traces.append,
+        )
         traffic.start()
         try:
             yield world, address, dashboard

@@ -50,6 +50,15 @@ class TraceTemplate(NamedTuple):
         return self.spans[self.recorded - 1][1:3] if self.recorded else None
 
 
+class EndedRun(NamedTuple):
+    """An operation or command that has ended."""
+
+    end_us: int
+    duration_us: int
+    outcome: Outcome
+    error: str | None
+
+
 class EnclosedOperation(NamedTuple):
     """A command of the history that was moved around a slow operation."""
 
@@ -229,9 +238,19 @@ def _nearest(ends_us: NDArray[np.int64], order: NDArray[np.intp], at_us: int, us
 def _trace(
     template: TraceTemplate, row: list[int], errors: Sequence[str | None], recorded: SpanRecord | None = None
 ) -> TraceRecord:
-    """Return the trace of one row; ``recorded`` replaces its span of the template."""
+    """Return the trace of one row of the history."""
     _, end_us, duration_us, outcome, error, _ = row
-    spans = [
+    run = EndedRun(end_us, duration_us, Outcome(outcome), errors[error])
+    if recorded is None:
+        return trace_of(template, run)
+    spans = spans_of(template, duration_us)
+    spans[recorded.id - 1] = recorded
+    return trace_of(template, run, spans)
+
+
+def spans_of(template: TraceTemplate, duration_us: int) -> list[SpanRecord]:
+    """Return the spans of a command of this duration."""
+    return [
         SpanRecord(
             number,
             part.parent,
@@ -243,8 +262,11 @@ def _trace(
         )
         for number, part in enumerate(template.spans, start=1)
     ]
-    if recorded is not None:
-        spans[recorded.id - 1] = recorded
-    by_end = tuple(sorted(spans, key=lambda span: span.start_us + span.duration_us))
-    names = (COMMANDS, template.command)
-    return TraceRecord(end_us - duration_us, *names, duration_us, Outcome(outcome), errors[error], 0, by_end)
+
+
+def trace_of(template: TraceTemplate, run: EndedRun, spans: Sequence[SpanRecord] | None = None) -> TraceRecord:
+    """Return the trace of one command with these spans, or with those of its template."""
+    found = spans_of(template, run.duration_us) if spans is None else spans
+    by_end = tuple(sorted(found, key=lambda span: span.start_us + span.duration_us))
+    names, result = (COMMANDS, template.command), (run.outcome, run.error)
+    return TraceRecord(run.end_us - run.duration_us, *names, run.duration_us, *result, 0, by_end)

@@ -12,17 +12,20 @@ import numpy as np
 
 import cogmeter
 from cogmeter.recording.error_batches import merge
-from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
+from cogmeter.recording.service_names import COMMANDS
 from cogmeter_bot.demo.errors import ASKED, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
+from cogmeter_bot.demo.live_traces import LiveTraces
 from cogmeter_bot.demo.profiles import FIRST_RESPONSES, PROFILES, Profile, activity
+from cogmeter_bot.demo.traces import EndedRun
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.model import FAILURES
+from cogmeter_storage.model import FAILURES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from cogmeter_storage.errors import ErrorBatch, ErrorKind
+    from cogmeter_storage.model import TraceRecord
 
 STEP_S: Final = 0.5
 LOGGED_SHARE: Final = 0.08  # of the runs of ASKED; the alert about logged errors begins at 0.1 of a service
@@ -39,8 +42,10 @@ class Traffic:
         record: Callable[..., None] = cogmeter.record,
         store_errors: Callable[[Sequence[ErrorBatch]], Awaitable[object]] | None = None,
         count_user: Callable[[str, str, int], object] | None = None,
+        add_trace: Callable[[TraceRecord], object] = lambda _: None,
     ) -> None:
         """``count_user`` gets service, operation and number of the user of each command."""
+        self._traces = LiveTraces(add_trace)
         self._rng = np.random.default_rng(seed + 1)  # other numbers than the history's
         self._record, self._store_errors, self._count_user = record, store_errors, count_user
         self._errors: dict[tuple[str, ErrorKind], ErrorBatch] = {}  # of the present step
@@ -64,6 +69,10 @@ class Traffic:
         if elapsed_s >= self._incident.end:
             self._incident = next(self._incidents)
         incident = self._incident if elapsed_s >= self._incident.start else None
+        for trace in self._traces.ended(now_us):
+            details = {} if trace.error is None else {"outcome": trace.outcome, "error": trace.error}
+            self._record_command(trace.operation, trace.duration_us / 1000, details)
+            self._record_first_response(trace.operation, incident, now_us)
         load = float(activity(now_us))
         for profile in PROFILES:
             if FIRST_RESPONSES.get(profile.operation) is profile:
@@ -72,9 +81,17 @@ class Traffic:
             if incident is not None and profile is main_operation(incident.service):
                 per_s += RETRIES_PER_S
             for _ in range(self._rng.poisson(per_s * length_s)):
-                self._record_one(profile, incident, now_us)
-                if profile.service == COMMANDS and profile.operation in FIRST_RESPONSES:
-                    self._record_one(FIRST_RESPONSES[profile.operation], incident, now_us)
+                if profile.service != COMMANDS or not self._traces.takes_place_of(profile.operation):
+                    self._record_one(profile, incident, now_us)
+
+    def _record_command(self, command: str, duration_ms: float, details: Mapping[str, Any]) -> None:
+        self._record(COMMANDS, command, duration_ms=duration_ms, **details)
+        if self._count_user is not None:
+            self._count_user(COMMANDS, command, int(USERS * self._rng.random() ** 3))
+
+    def _record_first_response(self, command: str, incident: Incident | None, now_us: int) -> None:
+        if command in FIRST_RESPONSES:
+            self._record_one(FIRST_RESPONSES[command], incident, now_us)
 
     def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> None:
         active = incident if incident is not None and incident.affects(profile) else None
@@ -96,9 +113,14 @@ class Traffic:
         if (profile.service, profile.operation) == ASKED and self._rng.random() < LOGGED_SHARE:
             merge(self._errors, live_logged_error(now_us, self._rng))
             details["metadata"] = {"logged_errors": 1}
-        self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
-        if self._count_user is not None and profile.service in BY_OPERATION:
-            self._count_user(profile.service, profile.operation, int(USERS * self._rng.random() ** 3))
+        run = EndedRun(now_us, int(duration_ms * 1000), details.get("outcome", Outcome.OK), details.get("error"))
+        if profile.service == COMMANDS:
+            self._traces.plain(profile.operation, run)
+            self._record_command(profile.operation, duration_ms, details)
+            self._record_first_response(profile.operation, incident, now_us)
+        else:
+            self._traces.enclose(profile, run, incident=active is not None)
+            self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
 
     async def _run(self) -> None:
         start = last = time.perf_counter()

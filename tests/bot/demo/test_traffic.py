@@ -7,13 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
-from cogmeter.recording.service_names import BY_OPERATION
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
 from cogmeter_bot.demo.errors import ASKED
 from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
 from cogmeter_bot.demo.profiles import PROFILES, activity
+from cogmeter_bot.demo.traces import TRACE_TEMPLATES
 from cogmeter_bot.demo.traffic import STEP_S, USERS, Traffic
 from cogmeter_storage.errors import ErrorKind
+from cogmeter_storage.model import FAILURES
 
+SOURCES = {template.source for template in TRACE_TEMPLATES if template.source}
 NOW_US = 1_795_000_000_000_000
 
 
@@ -29,7 +32,7 @@ class Notebook:
 
 def run(traffic: Traffic, until_s: float, *, since_s: float = 0.0) -> None:
     for number in range(int(since_s / STEP_S), int(until_s / STEP_S)):
-        traffic.step((number + 1) * STEP_S, STEP_S, NOW_US)
+        traffic.step((number + 1) * STEP_S, STEP_S, NOW_US + int((number + 1) * STEP_S * 1e6))
 
 
 def test_quiet_traffic_is_as_busy_as_the_history_at_that_hour():
@@ -89,6 +92,37 @@ def test_the_user_of_each_command_is_counted():
     run(traffic, 600)
     assert [use[:2] for use in users] == [line[:2] for line in notebook.lines if line[0] in BY_OPERATION]
     assert {user for *_, user in users} <= set(range(USERS))
+
+
+def test_slow_operations_of_live_traffic_have_traces_and_happen_inside_commands():
+    notebook, traces = Notebook(), []
+    traffic = Traffic(1, record=notebook, add_trace=traces.append)
+    run(traffic, 1_800)
+    slow = {}
+    for service, operation, duration_ms, error, *_ in notebook.lines:
+        if duration_ms >= 3_000 and (service, operation) in SOURCES:
+            slow.setdefault((service, operation), []).append((int(duration_ms * 1000), error))
+    spans = {(span.service, span.operation, span.duration_us) for trace in traces for span in trace.spans}
+    missing = [(*names, us) for names, runs in slow.items() for us, _ in runs if (*names, us) not in spans]
+    assert sum(map(len, slow.values())) > 20
+    assert len(missing) <= 0.1 * sum(map(len, slow.values()))
+    commands = [(int(line[2] * 1000), line[1]) for line in notebook.lines if line[0] == COMMANDS]
+    for trace in traces:
+        assert any(name == trace.operation and abs(us - trace.duration_us) <= 1 for us, name in commands)
+        assert all(span.start_us >= 0 and span.start_us + span.duration_us <= trace.duration_us for span in trace.spans)
+    expected = sum(one.per_minute for one in PROFILES if one.service == COMMANDS) * 30 * float(activity(NOW_US))
+    assert 0.7 * expected < len(commands) < 2.5 * expected  # while a service is slow, more people wait for it
+
+
+def test_every_slow_or_failed_command_of_live_traffic_has_a_trace():
+    notebook, traces = Notebook(), []
+    traffic = Traffic(1, record=notebook, add_trace=traces.append)
+    run(traffic, 1_800)
+    traced = {(trace.operation, trace.duration_us) for trace in traces}
+    known = {template.command for template in TRACE_TEMPLATES}
+    for service, operation, duration_ms, _, outcome, _ in notebook.lines:
+        if service == COMMANDS and operation in known and (duration_ms >= 1_000 or outcome in FAILURES):
+            assert {(operation, int(duration_ms * 1000) + more) for more in (-1, 0, 1)} & traced
 
 
 @pytest.mark.slow
