@@ -154,6 +154,24 @@ def test_every_surface_lists_the_same_active_alerts(shown):
         assert "No alert is active now." in section(shown["overview"], "Active alerts now", "Bot health")
 
 
+def test_every_surface_lists_the_active_alerts_in_the_same_order(moments):
+    shown = moments["a second service"]
+    expected = [alert["service"] for alert in shown["dashboard"]["alerts"]]
+    assert set(expected) == {FIRST, SECOND}
+    texts = {
+        "/perf alerts": shown["alerts"]["description"],
+        "overview": section(shown["overview"], "Active alerts now", "Bot health"),
+        "alerts page": section(shown["page"], "Active now", "Mutes"),
+        "terminal": json.dumps(shown["terminal"]["active"]),
+        **{
+            f"doctor of the {one}": "\n".join(shown[one]["lines"]).partition("alerts: ")[2]
+            for one in ("database", "url")
+        },
+    }
+    for surface, text in texts.items():
+        assert sorted(expected, key=text.index) == expected, (surface, text)
+
+
 def section(page, head, until):
     """The part of a page between two headings."""
     return page.partition(f"\n{head}\n")[2].partition(f"\n{until}\n")[0]

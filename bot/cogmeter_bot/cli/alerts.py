@@ -39,6 +39,7 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
 
     --check: a listed alert is active.
     """
+    from cogmeter.alerts.model import by_urgency
     from cogmeter.schemas.alerts import AlertPage
 
     history = history or options.has_range
@@ -49,6 +50,8 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
         since_s = time_range.since_us / 1e6
         until_s = time_range.until_us / 1e6 if options.until is not None else math.inf
         matching = [alert for alert in matching if since_s <= alert.seen_at.timestamp() < until_s]
+    else:
+        matching = by_urgency(matching)
     if options.as_json:
         show_json(AlertPage(alerts=matching[:limit], next=None))
     else:

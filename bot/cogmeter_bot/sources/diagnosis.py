@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from cogmeter.alerts.model import BOT
+from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.diagnosis import Check, Finding, Status, status_of
 from cogmeter.diagnostics.damage import damage_finding
@@ -165,7 +165,7 @@ def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
     """Return the finding about active alerts; it fails unless all of them are information."""
     text = alert_count([alert.severity for alert in alerts])
     if alerts:
-        ordered = sorted(alerts, key=lambda alert: alert.started_at)
+        ordered = by_urgency(alerts)
         listed = [f"{alert.service}: {formatting.cut(alert_text(alert), 100)}" for alert in ordered[:LISTED]]
         left_out = len(ordered) - len(listed)
         text += f": {'; '.join(listed)}" + (f"; and {left_out} more" if left_out else "")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cogmeter.recording import service_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INFO: Final = "info"  # sent silently
 WARNING: Final = "warning"
@@ -14,6 +17,7 @@ CRITICAL: Final = "critical"
 SEVERITIES: Final = (INFO, WARNING, CRITICAL)  # from the least to the worst
 
 BOT: Final = service_names.BOT
+_STATES: Final = ("firing", "acknowledged", "pending", "muted")  # from the most urgent to the least
 
 # Where the threshold of an untouched default comes from, see thresholds.calibration; empty: from the setting.
 CALIBRATED: Final = "calibrated"
@@ -24,6 +28,30 @@ FLAP_FROM: Final = 3  # see ``lifecycle.subject_state.Policy``
 FLAP_WINDOW_S: Final = 3_600.0
 FLAP_CALM_S: Final = 600.0
 _CALM: Final = " (no breach now)"  # at the end of an active alert's message
+
+
+class ListedAlert(Protocol):
+    """An active alert as far as its place in lists depends on it: a stored one, or one of the API."""
+
+    @property
+    def state(self) -> str: ...  # noqa: D102 - as in Alert
+    @property
+    def severity(self) -> str: ...  # noqa: D102 - as in Alert
+    @property
+    def started_us(self) -> int: ...  # noqa: D102 - as in Alert
+
+
+A = TypeVar("A", bound=ListedAlert)
+
+
+def by_urgency(alerts: Iterable[A]) -> list[A]:
+    """Return active alerts in the order of every list: firing ones first, then the worst, then the newest."""
+
+    def key(alert: A) -> tuple[int, int, int]:
+        state = _STATES.index(alert.state) if alert.state in _STATES else len(_STATES)
+        return state, -SEVERITIES.index(alert.severity) if alert.severity in SEVERITIES else 1, -alert.started_us
+
+    return sorted(alerts, key=key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Final
 import discord
 from discord import app_commands
 
+from cogmeter.alerts.model import by_urgency
 from cogmeter.cog.options import Autocomplete, require_service
 from cogmeter.cog.responder import CommandAnswer, Responder
 from cogmeter.cog.statistics import with_worst
@@ -15,6 +16,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.render.embeds.alert_lists import alert_list_embed, test_alert_embed
 from cogmeter.schemas.alerts import STATES
+from cogmeter_storage.alerting import AlertState
 
 PAGE: Final = 8
 
@@ -44,8 +46,12 @@ async def _alerts(responder: Responder, request: AnswerRequest, state: str) -> C
 
     async def page(number: int) -> tuple[discord.Embed, bool]:
         alerting = responder.monitor.store.alerting
-        # One alert more than is shown: it exists only if another page follows.
-        alerts = await alerting.alerts(STATES[state], service=service, limit=PAGE + 1, offset=number * PAGE)
+        first = number * PAGE
+        if AlertState.RESOLVED in STATES[state]:
+            # One alert more than is shown: it exists only if another page follows.
+            alerts = await alerting.alerts(STATES[state], service=service, limit=PAGE + 1, offset=first)
+        else:
+            alerts = by_urgency(await alerting.alerts(STATES[state], service=service))[first : first + PAGE + 1]
         visible, more = alerts[:PAGE], len(alerts) > PAGE
         return alert_list_embed(visible, state=state, service=service, page=number, more=more, now_us=now_us()), more
 

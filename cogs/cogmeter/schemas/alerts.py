@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.model import is_calm, split_counts
+from cogmeter.alerts.model import by_urgency, is_calm, split_counts
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
-from cogmeter.times import utc
+from cogmeter.times import us_of, utc
 from cogmeter_storage.alerting import ACTIVE, SENT, AlertState
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ class AlertAnswer(Schema):
     operations: int | None = Field(None, description="In the window of the last measured value; null: not counted")
     failed_operations: int | None = Field(None, description="Of these")
     breached: bool = Field(True, description="False if the last check found no breach: current is of before")
+
+    @property
+    def started_us(self) -> int:
+        """When it started, in microseconds since 1970; not part of the JSON."""
+        return us_of(self.started_at)
 
     @classmethod
     def of(cls, alert: Alert) -> AlertAnswer:
@@ -184,8 +189,8 @@ async def alert_detail(store: AlertStore, alert: Alert, *, limit: int = 200) -> 
 
 
 def sent_alerts(alerts: Sequence[Alert]) -> list[AlertAnswer]:
-    """Return the firing and acknowledged alerts; not the pending and muted ones."""
-    return [AlertAnswer.of(alert) for alert in alerts if alert.state in SENT]
+    """Return the firing and acknowledged alerts, the most urgent first; not the pending and muted ones."""
+    return [AlertAnswer.of(alert) for alert in by_urgency(alerts) if alert.state in SENT]
 
 
 class MuteAnswer(Schema):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.widgets import Static
 
+from cogmeter.alerts.model import by_urgency
 from cogmeter_bot.cli.alerts import NO_ALERTS, SEVERITY_COLOURS, alert_text
 from cogmeter_bot.cli.output import DIM
 from cogmeter_bot.cli.text import one_line, timestamp, zoned
@@ -27,7 +28,7 @@ NO_HISTORY: Final = "No alert has been resolved yet. An alert moves here when it
 
 
 class AlertsData(NamedTuple):
-    """The alerts, the last changed first."""
+    """The active alerts, the most urgent first, and the past ones, the newest first."""
 
     active: list[AlertAnswer]
     history: list[AlertAnswer]
@@ -46,7 +47,7 @@ class AlertsView(DashboardView[AlertsData]):
 
     async def read(self, source: Source, time_range: Range) -> AlertsData:  # noqa: ARG002 - alerts have no range
         """Implement DashboardView.read."""
-        active = await source.alerts("active", limit=MAX_ALERTS)
+        active = by_urgency(await source.alerts("active", limit=MAX_ALERTS))
         return AlertsData(active, await source.alerts("history", limit=MAX_ALERTS))
 
     def draw(self, data: AlertsData) -> None:

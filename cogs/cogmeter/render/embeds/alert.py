@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, is_calm, split_counts
+from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, by_urgency, is_calm, split_counts
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.errors import UNHANDLED_ERRORS
 from cogmeter.alerts.rules.process import STALL
@@ -16,7 +16,7 @@ from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.error_text import place_text
 from cogmeter.render.escape import code, dashboard_line, plain, when
-from cogmeter.render.palette import WORST_FIRST, Look, look_of
+from cogmeter.render.palette import Look, look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
@@ -237,8 +237,7 @@ def _example(operation: OperationRecord, url: str | None) -> str:
 
 def _listed(members: Sequence[Alert]) -> str:
     """Return a line for each alert, the worst first, and the number of those that do not fit."""
-    looks = [(look_of(member.severity, member.state), member) for member in members]
-    looks.sort(key=lambda pair: (WORST_FIRST.index(pair[0]), pair[1].service))
+    looks = [(look_of(member.severity, member.state), member) for member in by_urgency(members)]
     return several([f"{look.icon} {subject(member)}: {measured(member.rule, member.worst)}" for look, member in looks])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cogmeter.alerts.model import by_urgency
 from cogmeter.diagnosis import NO_CONCERN, left_out_text
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.render.embeds.alert import place, subject
 from cogmeter.render.escape import below, code, plain
-from cogmeter.render.palette import WORST_FIRST, look_of
+from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text
 from cogmeter_storage.alerting import SENT, AlertState
 
@@ -42,8 +43,7 @@ def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> 
     """Return a line for each firing or acknowledged alert that no finding is about, the worst first."""
     named = {concern.alert for concern in concerns}
     others = [alert for alert in alerts if alert.state in SENT and alert.uid not in named]
-    others.sort(key=lambda alert: (WORST_FIRST.index(look_of(alert.severity, alert.state)), alert.started_us))
-    lines = [_alert_line(alert) for alert in others[:OTHERS]]
+    lines = [_alert_line(alert) for alert in by_urgency(others)[:OTHERS]]
     return [*lines, f"and {len(others) - OTHERS} more active alerts"] if len(others) > OTHERS else lines
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.lifecycle.subject_state import rank
-from cogmeter.alerts.model import BOT
+from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.review.muting import REASON
 from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.alerts.rules import RULES
@@ -38,7 +37,6 @@ MOST_WITH_EVENTS: Final = 20  # active alerts that are shown with their events
 MOST_CHANGES: Final = 12
 LATER: Final = 10_000  # pages
 PageNumber = Annotated[int, Field(ge=1, le=LATER)]
-_ORDER: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.PENDING, AlertState.MUTED)
 CLOSED: Final = {AlertState.ACKNOWLEDGED, AlertState.RESOLVED}  # cannot be acknowledged any more
 # The durations of a mute to choose from, in seconds.
 DURATIONS: Final = {3_600: "1 hour", 14_400: "4 hours", 43_200: "12 hours", 86_400: "1 day", 604_800: "7 days"}
@@ -197,9 +195,7 @@ def scope(mute: Mute) -> str:
 
 
 def _active(monitor: Monitor, service: str | None) -> list[Alert]:
-    """Return the active alerts: firing ones first, then the worst, then the newest."""
-    active = [alert for alert in monitor.alerting.engine.active if service in {None, alert.service}]
-    return sorted(active, key=lambda alert: (_ORDER.index(alert.state), -rank(alert.severity), -alert.started_us))
+    return by_urgency(alert for alert in monitor.alerting.engine.active if service in {None, alert.service})
 
 
 async def _with_events(view: PageView[AlertsPageParams], alert: Alert, *, events: bool) -> ActiveAlert:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import BOT
+from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.diagnosis import NO_CONCERN, Status, left_out_text
 from cogmeter.diagnostics.judgement import judge
 from cogmeter.recording.recorder import OTHER
@@ -184,9 +184,8 @@ def _link(view: PageView[PageParams], concern: Concern) -> str:
 
 
 def _alerts(active: Sequence[Alert], service: str | None) -> list[Alert]:
-    """Return the firing and acknowledged alerts, the most recently begun first."""
-    sent = [alert for alert in active if alert.state in SENT and service in {None, alert.service}]
-    return sorted(sent, key=lambda alert: -alert.started_us)
+    """Return the firing and acknowledged alerts, the most urgent first."""
+    return by_urgency(alert for alert in active if alert.state in SENT and service in {None, alert.service})
 
 
 PAGE: Final = Page(
