@@ -81,7 +81,7 @@ def summary_page(
         *_attention(dashboard, rich=tables),
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Success Rate", share(count - failed, count), colour),
-        LabelledValue("Average Response Time", ms(total.average_response_time)),
+        LabelledValue("Average Response Time", _response_time(total.average_response_time, tables=tables)),
         LabelledValue("Error Rate", share(failed, count), colour),
         LabelledValue("Active", formatting.active(commands, len(services)))
         if commands
@@ -93,6 +93,11 @@ def summary_page(
     if dashboard.alerts:
         blocks.append(Listing("Active Alerts", alert_lines(dashboard.alerts)))
     return OutputPage(f"Performance Summary ({range_title(label)})", blocks)
+
+
+def _response_time(milliseconds: float | None, *, tables: bool) -> str:
+    """Format a response time: ``1.2 s`` on a terminal, ``1,234ms`` in the guide's plain layout."""
+    return duration(milliseconds) if tables else ms(milliseconds)
 
 
 def attention_lines(concerns: list[ConcernAnswer]) -> list[str]:
@@ -225,9 +230,13 @@ def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> Output
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Successful", f"{successful:,} ({share(successful, count)})" if count else "0", colour),
         LabelledValue("Failed", f"{failed:,} ({share(failed, count)})" if count else "0", BAD if failed else ""),
-        LabelledValue("Average Response Time", ms(answer.average_response_time), WARN if judgement.slow else ""),
-        LabelledValue("95th Percentile", ms(answer.p95_response_time)),
-        LabelledValue("99th Percentile", ms(answer.p99_response_time)),
+        LabelledValue(
+            "Average Response Time",
+            _response_time(answer.average_response_time, tables=tables),
+            WARN if judgement.slow else "",
+        ),
+        LabelledValue("95th Percentile", _response_time(answer.p95_response_time, tables=tables)),
+        LabelledValue("99th Percentile", _response_time(answer.p99_response_time, tables=tables)),
     ]
     if tables and answer.operations and answer.operation is None:
         operations = [RankedStats(name, answer.service_name, name, stats) for name, stats in answer.operations.items()]

@@ -236,6 +236,15 @@ def test_a_terminal_gets_tables_that_fit_from_60_columns_on(terminal, alarmed, c
     assert re.search(r" 100 +75%|100 +", ESCAPES.sub("", terminal("summary", columns=columns)[0]))
 
 
+@pytest.mark.parametrize(
+    "command", [("summary",), ("stats", "knowledge-graph"), ("slow",), ("alerts",), ("live", "--count", "1")]
+)
+def test_a_terminal_has_a_space_before_each_unit(terminal, alarmed, command):
+    said = ESCAPES.sub("", terminal(*command)[0])
+    assert re.search(r"\d (ms|s)\b", said) or command == ("alerts",)
+    assert not re.search(r"\b[\d.,]+(ms|s|min|MB|GB)\b", said)
+
+
 def test_date_and_message_stay_at_80_columns_and_the_zone_is_stated(terminal, alarmed):
     head = ESCAPES.sub("", terminal("alerts", "--tz", "Asia/Kolkata")[0]).splitlines()[2].split()
     assert head == ["#", "state", "began", "(IST)", "service", "message"]
