@@ -54,12 +54,12 @@ def value_texts(change: MeasuredChange) -> tuple[str, str]:
     return _value_text(change, change.before, change.after), _value_text(change, change.after, change.before)
 
 
-def _value_text(change: MeasuredChange, value: float | None, beside: float | None) -> str:
+def _value_text(change: MeasuredChange, value: float | None, other: float | None) -> str:
     if value is None:
         return formatting.NOTHING
     if change.statistic == "error_rate":
         return formatting.percent(value)
-    return formatting.rate(value, beside) if change.statistic == "throughput" else formatting.duration(value)
+    return formatting.rate(value, other) if change.statistic == "throughput" else formatting.duration(value)
 
 
 def _by_chance(change: MeasuredChange) -> str:

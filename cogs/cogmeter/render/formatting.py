@@ -162,12 +162,12 @@ def dropped(operations: int, setting: str) -> str:
     return f"{exact(operations)} {noun} dropped in this period because the buffer was full. Raise {setting}."
 
 
-def rate(per_minute: float, beside: float | None = None) -> str:
+def rate(per_minute: float, other: float | None = None) -> str:
     """Format operations per minute: ``20/min``; below one per minute ``3/h`` or ``2/day``.
 
-    ``beside`` is a rate in the same row: both have the unit of the lower one that is not 0.
+    ``other`` is a rate in the same row: both have the unit of the lower one that is not 0.
     """
-    lowest = min((one for one in (per_minute, beside) if one), default=0.0)
+    lowest = min((one for one in (per_minute, other) if one), default=0.0)
     if lowest == 0 or lowest >= 0.95:
         return f"{short(per_minute)}/min"
     if lowest * 60 >= 0.95:

@@ -199,7 +199,7 @@ def _affected(alert: Alert, context: IncidentContext) -> str:
     elif alert.rule == UNHANDLED_ERRORS.name:
         lines = [f"{operations} {since}"]
     elif context.failures:
-        lines = [f"{failed} of {operations} failed {since}"]
+        lines = [f"{failed} of {operations} failed in total, {since}"]
     else:
         lines = [f"{operations} {since}, none failed"]
     people = [(context.users, "user"), (context.guilds, "server")]

@@ -49,7 +49,7 @@ def fields(data):
     return {field["name"]: field["value"] for field in data["fields"]}
 
 
-def test_blocks_of_the_event_loop_are_counted_as_blocks_and_nothing_is_said_to_fail():
+def test_blocks_of_the_event_loop_are_counted_as_blocks_and_not_as_failures():
     context = dataclasses.replace(STORY, operations=19, failures=0, users=None, guilds=None)
     alert = make_alert(NOW_US, rule="stall", service=BOT, threshold=200.0, current=720.0, worst=720.0)
     data = alert_embed_data(alert, context, chart=False, now_us=NOW_US)
@@ -103,10 +103,11 @@ def test_a_firing_alert_says_it_all_with_the_number_that_matters_first():
     assert data["color"] == Look.CRITICAL.colour
     assert data["image"] == {"url": "attachment://chart.png"}
     assert data["footer"]["text"] == "Alert 12 · 89abcdef · 1,280 operations since 17:50 UTC"
+    since = f"since <t:{STORY.since_us // 1_000_000}:t>"
     assert list(fields(data).items()) == [
         ("Now", "**7.8%**\nthreshold 5%\npeak 12.4%"),
         ("Began", "<t:1755453300:f>\n<t:1755453300:R>\nfired <t:1755453300:t>"),
-        ("Affected", f"41 of 1,280 operations failed since <t:{STORY.since_us // 1_000_000}:t>\n7 users · 3 servers"),
+        ("Affected", f"41 of 1,280 operations failed in total, {since}\n7 users · 3 servers"),
         ("Most common error", "Rate limit exceeded for @\u200beveryone (30 times)"),
         (
             "Example",
