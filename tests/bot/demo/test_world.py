@@ -1,0 +1,15 @@
+"""The simulated Discord: as many members as the people who use the bot need."""
+
+from cogmeter_bot.demo import traffic
+from cogmeter_bot.demo.profiles import GUILDS, LIVE_GUILDS, USERS
+from cogmeter_bot.demo.runner import DemoBot
+from cogmeter_bot.demo.world import World
+
+
+async def test_every_server_has_more_members_than_people_who_use_the_bot_in_it():
+    bot = DemoBot()
+    async with World(bot):
+        members = [guild.member_count for guild in bot.guilds]
+    assert len(members) == GUILDS + LIVE_GUILDS
+    assert min(members[1:]) > USERS / GUILDS + traffic.USERS / LIVE_GUILDS
+    assert sum(members) > USERS + traffic.USERS
