@@ -131,7 +131,9 @@ async def _parsed(
     if not typed:
         return None
     if typed.startswith(BY_ID):
-        named = [marker for marker in markers if str(marker.id) == typed.removeprefix(BY_ID).partition(":")[0]]
+        number, _, length = typed.removeprefix(BY_ID).partition(":")  # next to another period, a length has no effect
+        known = not length or parse_duration(length) is not None
+        named = [marker for marker in markers if known and str(marker.id) == number]
     else:
         named = [marker for marker in markers if marker.name.casefold() == typed.casefold()]
     if named:

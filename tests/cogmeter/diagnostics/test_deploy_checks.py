@@ -5,6 +5,7 @@ import pytest
 
 from cogmeter.diagnostics.deploy_checks import CURRENT_US, KEY, DeployChecks
 from cogmeter.query.comparison import compare
+from cogmeter.query.comparison_periods import UnknownPeriodError
 from cogmeter.query.query import Query
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
@@ -80,6 +81,18 @@ async def test_the_comparison_that_a_check_leads_to_has_the_same_periods_and_val
             worst.before,
             worst.after,
         )
+
+
+@pytest.mark.parametrize("length", ["9x", "0s", "900d"])
+async def test_a_length_after_a_marker_that_is_none_is_refused_or_has_no_effect(store, length):
+    marker = await deployed(store)
+    query = Query(store, clock=lambda: DEPLOY_US + DAY_US)
+    if length == "9x":
+        with pytest.raises(UnknownPeriodError):
+            await compare(query, before=f"marker:{marker.id}:{length}")
+    else:
+        found = await compare(query, before=f"marker:{marker.id}:{length}")
+        assert found.after.range.until_us == DEPLOY_US + DAY_US
 
 
 async def test_a_day_later_only_news_are_posted(store):
