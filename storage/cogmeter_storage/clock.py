@@ -7,6 +7,7 @@ continues from the last known time, measured with the monotonic clock.
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 from cogmeter_storage.model import MINUTE_US
@@ -50,3 +51,11 @@ class Clock:
 
 
 clock: Final = Clock()  # of this process
+
+
+def format_time(at_us: int) -> str:
+    """Return a time (microseconds since 1970) for a log message or an audit entry."""
+    try:
+        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(at_us)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
+LAST_US = 253_402_300_799_999_999  # the end of the year 9999: later times cannot be formatted
+LONGEST_US = 2**53  # limit of a duration: sums of durations stay within 64 bits
 
 
 class Outcome(enum.IntEnum):

@@ -33,7 +33,7 @@ from cogmeter.web.metrics.counters import KEY as COUNTERS
 from cogmeter.web.metrics.scrape import Scraper
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
+from cogmeter_storage.sql.alert_store import SqlAlertStore
 from cogmeter_storage.sqlite.store import SqliteStore
 
 DATABASE = Path("data/performance.db")
@@ -183,12 +183,12 @@ PARTS = {
     "calibration": ("start: calibrated thresholds", stored_value(CALIBRATION)),
     "calibration not read": ("start: calibrated thresholds", failing(SqliteStore, "get_value", only=CALIBRATION)),
     "spending before": ("start: spending before the start", failing(SqliteStore, "stream", FAULT)),
-    "alerts": ("start: alerts", failing(SqliteAlertStore, "alerts", FAULT)),
-    "mutes": ("start: mutes", failing(SqliteAlertStore, "mutes")),
-    "thresholds": ("start: changed thresholds", failing(SqliteAlertStore, "overrides", FAULT)),
-    "thresholds not read": ("start: changed thresholds", failing(SqliteAlertStore, "overrides")),
-    "settings": ("start: changed settings", failing(SqliteAlertStore, "overrides", FAULT)),
-    "settings not read": ("start: changed settings", failing(SqliteAlertStore, "overrides")),
+    "alerts": ("start: alerts", failing(SqlAlertStore, "alerts", FAULT)),
+    "mutes": ("start: mutes", failing(SqlAlertStore, "mutes")),
+    "thresholds": ("start: changed thresholds", failing(SqlAlertStore, "overrides", FAULT)),
+    "thresholds not read": ("start: changed thresholds", failing(SqlAlertStore, "overrides")),
+    "settings": ("start: changed settings", failing(SqlAlertStore, "overrides", FAULT)),
+    "settings not read": ("start: changed settings", failing(SqlAlertStore, "overrides")),
     "delivery": ("start: alert delivery", failing(Dispatcher, "start", FAULT)),
     "a target": ("start: alert target webhook", target),
     "privacy key": ("start: privacy key", stored_value(PRIVACY_KEY)),
@@ -273,7 +273,7 @@ async def test_every_part_may_fail_at_once(bot, monkeypatch):
 async def test_alerts_that_could_not_be_read_at_the_start_continue_as_soon_as_they_can_be_read(bot, monkeypatch):
     await run_before(bot)
     with monkeypatch.context() as broken:
-        failing(SqliteAlertStore, "alerts")(broken)
+        failing(SqlAlertStore, "alerts")(broken)
         await bot.load_extension(EXTENSION)
         alerting = monitor_of(bot).alerting
         assert alerting.engine.active == ()

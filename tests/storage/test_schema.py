@@ -59,9 +59,9 @@ async def test_a_database_of_an_earlier_version_is_upgraded_and_nothing_is_lost(
             "cogmeter_storage.sqlite.database_file.has_future_rows", lambda *_: False
         )  # looks into tables of later versions
         if version < 7:
-            then.setattr("cogmeter_storage.sqlite.usage.fold_all", nothing)
+            then.setattr("cogmeter_storage.sql.usage.fold_all", nothing)
         if version < 8:
-            then.setattr("cogmeter_storage.sqlite.costs.fold_all", nothing)
+            then.setattr("cogmeter_storage.sql.costs.fold_all", nothing)
         async with backend.store() as store:
             await store.series_ids([("a", "b"), ("a", "c"), ("a", "d")])
             await append(store, make_rows(3000, noon))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from cogmeter_storage.sqlite.session import SqliteSession
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -98,7 +100,7 @@ class Connection(aiosqlite.Connection):
     not public, so pyproject.toml limits its version.
     """
 
-    def __init__(self, path: Path, opener: Callable[[ExitStack], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, opener: Callable[[ExitStack], SqliteSession]) -> None:
         """``opener`` runs on the thread; whatever it enters into the stack is closed when the thread ends."""
         self.path = path
         self._resources = ExitStack()
@@ -125,9 +127,7 @@ class Connection(aiosqlite.Connection):
                 raise storage_error(error, self.path) from error
             raise
 
-    async def run(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, function: Callable[Concatenate[SqliteSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function with the sqlite3 connection on the thread, after all earlier calls.
 
         Cancelling the caller does not stop the function.
@@ -147,7 +147,7 @@ class Connection(aiosqlite.Connection):
             raise damaged_error(self.path, str(error)) from error
         return result
 
-    def run_later(self, function: Callable[[sqlite3.Connection], object]) -> None:
+    def run_later(self, function: Callable[[Any], object]) -> None:
         """Queue a function without waiting for it; its errors are ignored."""
         if self._connection is not None:
             self._tx.put_nowait((None, partial(function, self._connection)))
@@ -183,8 +183,8 @@ def _run_thread(run: Callable[[], None], resources: ExitStack) -> None:
 
 
 def _with_lenient_text(
-    function: Callable[Concatenate[sqlite3.Connection, P], T],
-    raw: sqlite3.Connection,
+    function: Callable[Concatenate[SqliteSession, P], T],
+    raw: SqliteSession,
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:

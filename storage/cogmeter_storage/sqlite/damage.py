@@ -13,13 +13,12 @@ import math
 import sqlite3
 import threading
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from cogmeter_storage.alerting import AlertState
-from cogmeter_storage.clock import clock
+from cogmeter_storage.clock import clock, format_time
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import HOUR_US, Damage, Outcome, Tier
+from cogmeter_storage.model import HOUR_US, LAST_US, Damage, Outcome, Tier
 from cogmeter_storage.schema import SQLITE_MIGRATIONS
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     Result: TypeAlias = Literal["rebuilt", "partial", "lost"]
 
-LAST_US: Final = 253_402_300_799_999_999  # the end of the year 9999: later times cannot be formatted
 _ERROR_KINDS: Final = ", ".join(f"'{kind.value}'" for kind in ErrorKind)
 _STATES: Final = ", ".join(f"'{state.value}'" for state in AlertState)
 _TIER_WIDTHS: Final = " ".join(f"WHEN {tier.value} THEN {tier.width_us}" for tier in Tier)
@@ -220,14 +218,6 @@ def _tier_name(tier: int) -> str:
         return Tier(tier).name.lower()
     except ValueError:
         return f"tier {tier}"
-
-
-def format_time(at_us: int) -> str:
-    """Return a time (microseconds since 1970) for a log message or an audit entry."""
-    try:
-        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, ValueError, OSError):
-        return str(at_us)
 
 
 def move_damaged_rows(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.base import CorruptStoreError, StorageError
 from cogmeter_storage.clock import clock
-from cogmeter_storage.model import Tier
+from cogmeter_storage.model import LAST_US, Tier
 from cogmeter_storage.rollup import WritePosition
 from cogmeter_storage.schema import APPLICATION_ID, SQLITE_MIGRATIONS, SQLITE_VERSION
 from cogmeter_storage.slot import SlotFormatError
@@ -27,7 +27,6 @@ from cogmeter_storage.sqlite.connection import (
     unreadable_error,
     unusable_error,
 )
-from cogmeter_storage.sqlite.damage import LAST_US
 from cogmeter_storage.sqlite.file_identity import LOG, Identity, SharedLock, acquire_writer_lock
 from cogmeter_storage.sqlite.future_rows import has_future_rows, move_future_rows
 from cogmeter_storage.sqlite.operation_rows import unsealed_columns
@@ -39,6 +38,7 @@ from cogmeter_storage.sqlite.recovery import (
     retry_failed_reads,
     set_aside,
 )
+from cogmeter_storage.sqlite.session import SqliteSession
 from cogmeter_storage.sqlite.slots import last_slot, repair, seal
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class WriteOpener:
         self._replace_corrupt = replace_corrupt
         self.saved = saved
 
-    def __call__(self, stack: ExitStack) -> sqlite3.Connection:
+    def __call__(self, stack: ExitStack) -> SqliteSession:
         """Return the open connection; closing the stack releases lock and connection.
 
         Raises:
@@ -200,7 +200,7 @@ class WriteOpener:
         raw.execute(f"PRAGMA busy_timeout = {int(LOCK_STEP_S * 1000)}")
         return raw
 
-    def _opened(self, stack: ExitStack) -> sqlite3.Connection:
+    def _opened(self, stack: ExitStack) -> SqliteSession:
         """Return a connection to the file, or to a new one when the file is damaged and may be replaced."""
         for _ in range(OPENINGS):
             try:
@@ -216,7 +216,7 @@ class WriteOpener:
         _LOG.error("The damaged database is kept as %s.", set_aside(self._path))
         return self._connected(stack)
 
-    def _connected(self, stack: ExitStack) -> sqlite3.Connection:
+    def _connected(self, stack: ExitStack) -> SqliteSession:
         check_header(self._path)
         with _translated_errors(self._path), ExitStack() as cleanup:
             raw = connect(self._path, "rwc")
@@ -243,7 +243,7 @@ class ReadOpener:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __call__(self, stack: ExitStack) -> sqlite3.Connection:
+    def __call__(self, stack: ExitStack) -> SqliteSession:
         """Return the open connection; closing the stack closes it.
 
         Raises:
@@ -251,7 +251,7 @@ class ReadOpener:
         """
         return retry_failed_reads(partial(self._opened, stack))
 
-    def _opened(self, stack: ExitStack) -> sqlite3.Connection:
+    def _opened(self, stack: ExitStack) -> SqliteSession:
         check_header(self._path, must_exist=True)
         with _translated_errors(self._path), ExitStack() as cleanup:
             raw = self._connected()
@@ -265,7 +265,7 @@ class ReadOpener:
             stack.push(cleanup.pop_all())
         return raw
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> SqliteSession:
         """Return a connection, also to a finished file in a read-only folder, such as a backup.
 
         SQLite would create a write-ahead log there to read it. Where no bot has one open, nothing can change in the
@@ -357,14 +357,14 @@ def _make_folder(path: Path) -> None:
         raise unusable_error(path, f"needs a folder that cannot be created ({error})", "create the folder") from error
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> SqliteSession:
     """Return a connection in SQLite's mode ``ro``, ``rw`` or ``rwc``, which may add parameters to the URI.
 
     This package calls the class, not ``sqlite3.connect``: tracing tools of the host replace the function by one that
     returns a wrapper. It would record the monitor's own statements, and SQLite refuses it as the target of a backup.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.Connection(uri, uri=True, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
+    return SqliteSession(uri, uri=True, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
 
 
 @contextlib.contextmanager

@@ -10,14 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter_storage.model import Erased
+from cogmeter_storage.sql.costs import forget_user
 from cogmeter_storage.sqlite.connection import transaction
-from cogmeter_storage.sqlite.costs import forget_user
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from cogmeter_storage.model import Person
+    from cogmeter_storage.sqlite.session import SqliteSession
     from cogmeter_storage.sqlite.writer import Writer
 
 ERASED: Final = "(forgotten)"
@@ -76,7 +76,7 @@ async def erase_person(writer: Writer, person: Person) -> Erased:
     return Erased(operations, **kinds)
 
 
-def _id_range(raw: sqlite3.Connection) -> tuple[int, int]:
+def _id_range(raw: SqliteSession) -> tuple[int, int]:
     (first,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     (last,) = raw.execute("SELECT ifnull(max(id), 0) FROM operation").fetchone()
     return first, last
@@ -87,7 +87,7 @@ def _id_chunks(first_id: int, last_id: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + _CHUNK_ROWS - 1, last_id)
 
 
-def _erase_from_operations(raw: sqlite3.Connection, person: Person, first_id: int, last_id: int) -> int:
+def _erase_from_operations(raw: SqliteSession, person: Person, first_id: int, last_id: int) -> int:
     rows = raw.execute(
         "SELECT error, metadata, id FROM operation WHERE id BETWEEN ?1 AND ?2"
         " AND (instr(metadata, ?3) OR instr(metadata, ?4) OR instr(error, ?4))",
@@ -130,7 +130,7 @@ def _replace_in_json(value: Any, user_id: re.Pattern[str]) -> Any:
     return ERASED if isinstance(value, int) and user_id.fullmatch(str(value)) else value
 
 
-def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> Counter[str]:
+def _erase_from_small_tables(raw: SqliteSession, person: Person) -> Counter[str]:
     """Erase from the small tables in one transaction; return the number of changed rows by table."""
     user_id, changed = _id_pattern(person), Counter[str]()
     with transaction(raw):
@@ -156,9 +156,7 @@ def _erase_from_small_tables(raw: sqlite3.Connection, person: Person) -> Counter
     return changed
 
 
-def _replace_in_column(
-    raw: sqlite3.Connection, table: str, column: str, user_id: re.Pattern[str], searched: str
-) -> int:
+def _replace_in_column(raw: SqliteSession, table: str, column: str, user_id: re.Pattern[str], searched: str) -> int:
     # By rowid: a damaged text differs from its decoded value.
     select = f"SELECT rowid, {column} FROM {table} WHERE instr({column}, ?)"  # noqa: S608 - names of our tables
     update = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"  # noqa: S608 - names of our tables
@@ -179,9 +177,9 @@ def _id_pattern(person: Person) -> re.Pattern[str]:
     return re.compile(rf"(?<![0-9]){re.escape(person.user_id)}(?![0-9])")
 
 
-def _set_secure_delete(raw: sqlite3.Connection, *, on: bool) -> None:
+def _set_secure_delete(raw: SqliteSession, *, on: bool) -> None:
     raw.execute(f"PRAGMA secure_delete = {'ON' if on else 'OFF'}").fetchall()
 
 
-def _truncate_log(raw: sqlite3.Connection) -> None:
+def _truncate_log(raw: SqliteSession) -> None:
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

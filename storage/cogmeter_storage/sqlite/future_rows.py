@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cogmeter_storage.clock import AHEAD_US
-from cogmeter_storage.model import DAY_US, HOUR_US, ClockSteps, Tier
+from cogmeter_storage.clock import AHEAD_US, format_time
+from cogmeter_storage.model import DAY_US, HOUR_US, LAST_US, ClockSteps, Tier
+from cogmeter_storage.sql.errors import move_future_counts
 from cogmeter_storage.sqlite.connection import transaction
-from cogmeter_storage.sqlite.damage import LAST_US, columns, format_time, insert_statement
-from cogmeter_storage.sqlite.errors import move_future_counts
+from cogmeter_storage.sqlite.damage import columns, insert_statement
 from cogmeter_storage.sqlite.operation_rows import first_id_from
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.session import SqliteSession
 
 _CHUNK_ROWS: Final = 5_000
 # Tables that may have future rows without a future operation; each is small or has an index on at_us.
@@ -33,7 +32,7 @@ _TABLES_WITH_TIMES: Final = (
 _logger = logging.getLogger("cogmeter.storage")
 
 
-def move_future_rows(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> None:
+def move_future_rows(raw: SqliteSession, damage: DamageLog, now_us: int) -> None:
     """Move future rows to ``set_apart`` in several transactions, after has_future_rows() returned True.
 
     A ``WritePosition`` from before is invalid afterwards. After an interruption, the next call continues.
@@ -56,7 +55,7 @@ def move_future_rows(raw: sqlite3.Connection, damage: DamageLog, now_us: int) ->
     _log_result(raw, step)
 
 
-def count_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
+def count_clamped(raw: SqliteSession, count: int, now_us: int) -> None:
     """Count operations whose end times were moved forward, in the caller's transaction: one row per hour."""
     added = raw.execute(
         "UPDATE clock_step SET clamped = clamped + ? WHERE id = (SELECT max(id) FROM clock_step)"
@@ -67,7 +66,7 @@ def count_clamped(raw: sqlite3.Connection, count: int, now_us: int) -> None:
         raw.execute("INSERT INTO clock_step (at_us, clamped) VALUES (?, ?)", (now_us, count))
 
 
-def clock_steps(raw: sqlite3.Connection) -> ClockSteps:
+def clock_steps(raw: SqliteSession) -> ClockSteps:
     """Return the effect of clock steps on stored data, as far as it has not been cleaned up."""
     row = raw.execute(
         "SELECT total(clamped), total(operations), total(others), min(first_us), max(last_us) FROM clock_step"
@@ -76,7 +75,7 @@ def clock_steps(raw: sqlite3.Connection) -> ClockSteps:
     return ClockSteps(int(clamped), int(operations), int(others), first_us, last_us)
 
 
-def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
+def has_future_rows(raw: SqliteSession, now_us: int) -> bool:
     """Return True if a row is more than AHEAD_US in the future. Only the ends of tables and indexes are read."""
     ahead_us = now_us + AHEAD_US
     newest = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id DESC LIMIT 1"
@@ -102,13 +101,13 @@ def has_future_rows(raw: sqlite3.Connection, now_us: int) -> bool:
     )
 
 
-def _add_clock_step(raw: sqlite3.Connection, now_us: int) -> int:
+def _add_clock_step(raw: SqliteSession, now_us: int) -> int:
     """Return the id of the row that counts the rows set apart now."""
     with transaction(raw):
         return raw.execute("INSERT INTO clock_step (at_us) VALUES (?)", (now_us,)).lastrowid or 0
 
 
-def _move_slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: int) -> None:
+def _move_slots(raw: SqliteSession, damage: DamageLog, step: int, now_us: int) -> None:
     """Move the slots that begin in the future, and those of the present, which are then rebuilt."""
     _move(raw, step, "slot", "start_us > ?", (now_us,), now_us=now_us, time_column="start_us")
     present = [(tier, now_us // tier.width_us * tier.width_us) for tier in Tier]
@@ -119,7 +118,7 @@ def _move_slots(raw: sqlite3.Connection, damage: DamageLog, step: int, now_us: i
             damage.note_removed_slot(tier, start_us)
 
 
-def _move_usage(raw: sqlite3.Connection, step: int, now_us: int) -> None:
+def _move_usage(raw: SqliteSession, step: int, now_us: int) -> None:
     """Move usage and costs of hours in the future, and the present day's slot, which is folded again from its hours."""
     for table in ("usage_slot", "usage_part", "usage_count", "cost"):
         _move(raw, step, table, "start_us > ?", (now_us,), now_us=now_us, time_column="start_us")
@@ -130,7 +129,7 @@ def _move_usage(raw: sqlite3.Connection, step: int, now_us: int) -> None:
         _move(raw, step, "usage_slot", where, (Tier.DAY, today_us), now_us=now_us, time_column="start_us")
 
 
-def _has_finer(raw: sqlite3.Connection, tier: Tier, start_us: int) -> bool:
+def _has_finer(raw: SqliteSession, tier: Tier, start_us: int) -> bool:
     """Return True if finer data exists from which the slot can be rebuilt."""
     until_us = start_us + tier.width_us
     find = "SELECT EXISTS (SELECT 1 FROM slot WHERE tier < ? AND start_us >= ? AND start_us < ?)"
@@ -142,7 +141,7 @@ def _has_finer(raw: sqlite3.Connection, tier: Tier, start_us: int) -> bool:
 
 
 def _move(
-    raw: sqlite3.Connection,
+    raw: SqliteSession,
     step: int,
     table: str,
     where: str,
@@ -172,7 +171,7 @@ def _move(
     )
 
 
-def _correct_times(raw: sqlite3.Connection, now_us: int) -> None:
+def _correct_times(raw: SqliteSession, now_us: int) -> None:
     """Set future times of alerts, deliveries, errors and mutes to the present; a mute keeps its length."""
     ahead_us = now_us + AHEAD_US
     raw.execute(
@@ -187,7 +186,7 @@ def _correct_times(raw: sqlite3.Connection, now_us: int) -> None:
     move_future_counts(raw, ahead_us, now_us)
 
 
-def _log_result(raw: sqlite3.Connection, step: int) -> None:
+def _log_result(raw: SqliteSession, step: int) -> None:
     find = "SELECT operations, others, first_us, last_us FROM clock_step WHERE id = ?"
     operations, others, first_us, last_us = raw.execute(find, (step,)).fetchone()
     _logger.warning(

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
-from cogmeter_storage.sqlite import costs, usage
-from cogmeter_storage.sqlite.alerts import delete_resolved
+from cogmeter_storage.sql import costs, usage
+from cogmeter_storage.sql.alerts import delete_resolved
+from cogmeter_storage.sql.errors import delete_old_details, delete_old_groups
+from cogmeter_storage.sql.observations import delete_samples, delete_traces
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.database_file import connect
-from cogmeter_storage.sqlite.errors import delete_old_details, delete_old_groups
-from cogmeter_storage.sqlite.observations import delete_samples, delete_traces
 from cogmeter_storage.sqlite.operation_rows import first_id_from
 from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_id, write_slot
 from cogmeter_storage.sqlite.verify import repair_all, verify_slots
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import ExitStack
     from types import TracebackType
@@ -31,9 +30,10 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.session import SqliteSession
     from cogmeter_storage.sqlite.writer import Writer
 
-    Deletion: TypeAlias = Callable[[sqlite3.Connection], int]
+    Deletion: TypeAlias = Callable[[SqliteSession], int]
 
 _CHECKPOINT_INTERVAL_S = 0.25  # each one waits for the disk
 _DELETE_ROWS = 5000
@@ -76,12 +76,12 @@ class Checkpointer:
             await self._connection.run(self._checkpoint)
             self._last_s = time.perf_counter()
 
-    def _open(self, stack: ExitStack) -> sqlite3.Connection:
+    def _open(self, stack: ExitStack) -> SqliteSession:
         raw = connect(self._writer.path, "rw")
         stack.callback(raw.close)
         return raw
 
-    def _checkpoint(self, raw: sqlite3.Connection) -> None:
+    def _checkpoint(self, raw: SqliteSession) -> None:
         # A deleted log must not be copied into the database, which others may have changed.
         self._writer.identity.check()
         raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -97,12 +97,12 @@ async def fold_all(writer: Writer, now_us: int) -> int:
             for start_us in await writer.run(unfolded_starts, writer.damage, tier, now_us):
                 written += await writer.run(_fold_one, writer.damage, tier, start_us)
         await repair_all(writer)
-        await usage.fold_all(writer, now_us)
+        await usage.fold_all(writer, writer.damage, now_us)
         await costs.fold_all(writer, now_us)
     return written
 
 
-def unfolded_starts(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
+def unfolded_starts(raw: SqliteSession, damage: DamageLog, tier: Tier, until_us: int) -> list[int]:
     """Return the starts of slots that ended by then and follow the last folded one of their tier."""
     last = last_slot(raw, damage, tier)
     since_us = last.end_us if last is not None else 0
@@ -113,7 +113,7 @@ def unfolded_starts(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, unti
     return [start_us for (start_us,) in rows]
 
 
-def _fold_one(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, start_us: int) -> int:
+def _fold_one(raw: SqliteSession, damage: DamageLog, tier: Tier, start_us: int) -> int:
     end_us = start_us + tier.width_us
     # A late minute may just have started an hour of this day: fold the day next time.
     if tier is Tier.DAY and unfolded_starts(raw, damage, Tier.HOUR, end_us):
@@ -174,7 +174,7 @@ async def _verify_before_clean(writer: Writer, cuts: Mapping[Tier, int]) -> None
     await repair_all(writer)
 
 
-def _first_finer(raw: sqlite3.Connection, tier: Tier) -> int | None:
+def _first_finer(raw: SqliteSession, tier: Tier) -> int | None:
     """Return the time of the oldest data from which a slot of this tier can be rebuilt; None without any."""
     if tier is Tier.MINUTE:
         find = "SELECT end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id LIMIT 1"
@@ -183,7 +183,7 @@ def _first_finer(raw: sqlite3.Connection, tier: Tier) -> int | None:
     return _first_start(raw, FINER[tier])
 
 
-def _first_start(raw: sqlite3.Connection, tier: Tier) -> int | None:
+def _first_start(raw: SqliteSession, tier: Tier) -> int | None:
     """Return the start of the first slot of a tier without reading the slot, which may be damaged."""
     find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound_rows('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
     row = raw.execute(find, (tier,)).fetchone()
@@ -236,7 +236,7 @@ def _cut(now_us: int, hours: float, width_us: int) -> int:
     return int(now_us - hours * HOUR_US) // width_us * width_us
 
 
-def _delete_operations(raw: sqlite3.Connection, damage: DamageLog, cut_us: int) -> int:
+def _delete_operations(raw: SqliteSession, damage: DamageLog, cut_us: int) -> int:
     """Delete the oldest few sealed operations that ended before the cut; return how many."""
     (first_id,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
     last_id = min(first_id_from(raw, cut_us) - 1, sealed_id(raw, damage), first_id + _DELETE_ROWS - 1)
@@ -246,14 +246,14 @@ def _delete_operations(raw: sqlite3.Connection, damage: DamageLog, cut_us: int) 
         return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
 
 
-def _delete_rows(raw: sqlite3.Connection, table: str, time_column: str, cut_us: int) -> int:
+def _delete_rows(raw: SqliteSession, table: str, time_column: str, cut_us: int) -> int:
     """Delete the oldest few rows of a small table whose time is before the cut; return how many."""
     oldest = f"SELECT id FROM {table} WHERE {time_column} < ? ORDER BY {time_column} LIMIT ?"  # noqa: S608 - names of our tables
     with transaction(raw):
         return raw.execute(f"DELETE FROM {table} WHERE id IN ({oldest})", (cut_us, _DELETE_ROWS)).rowcount  # noqa: S608 - the text above
 
 
-def _delete_slots(raw: sqlite3.Connection, damage: DamageLog, tier: Tier, cut_us: int) -> int:
+def _delete_slots(raw: SqliteSession, damage: DamageLog, tier: Tier, cut_us: int) -> int:
     """Delete the oldest few slots of a tier that are before the cut; return how many."""
     if tier is not Tier.DAY:
         coarser = last_slot(raw, damage, Tier(tier + 1))

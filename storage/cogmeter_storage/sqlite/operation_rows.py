@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter_storage.model import Outcome
+from cogmeter_storage.model import LAST_US, LONGEST_US, Outcome
 from cogmeter_storage.rollup import Columns
-from cogmeter_storage.sqlite.damage import LAST_US
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 MAX_ID: Final = 2**63 - 1
 _CHUNK_ROWS = 1000  # converted by one C call, which holds the GIL
 _MOST_SERIES: Final = 2**40  # limit of a series id
-LONGEST_US: Final = 2**53  # limit of a duration: sums of durations stay within 64 bits
 
 
 def read_columns(raw: sqlite3.Connection, damage: DamageLog, after_id: int, last_id: int = MAX_ID) -> Iterator[Columns]:

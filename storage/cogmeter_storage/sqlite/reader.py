@@ -6,24 +6,24 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
-from cogmeter_storage.model import HOUR_US, SeriesRecord, StoreStatus, Tier
+from cogmeter_storage.model import HOUR_US, LAST_US, SeriesRecord, StoreStatus, Tier
 from cogmeter_storage.plan import first_start_us, plan
 from cogmeter_storage.rollup import WritePosition
 from cogmeter_storage.sqlite.connection import snapshot
-from cogmeter_storage.sqlite.damage import LAST_US, sound_rows
+from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.future_rows import clock_steps
 from cogmeter_storage.sqlite.operation_rows import unsealed_columns
 from cogmeter_storage.sqlite.slots import extents, read_slots
 from cogmeter_storage.totals import Accumulator
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from cogmeter_storage.model import Totals
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sqlite.session import SqliteSession
 
 # Buckets added up at once: few enough that no numpy call holds the GIL for long, and enough that the fixed cost of a
 # call is small.
@@ -32,7 +32,7 @@ _BY_ID = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDE
 
 
 def totals(
-    raw: sqlite3.Connection,
+    raw: SqliteSession,
     damage: DamageLog,
     position: WritePosition | None,
     since_us: int,
@@ -57,15 +57,13 @@ def totals(
     return sums.totals()
 
 
-def sealed_minutes(
-    raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int, limit: int
-) -> list[SealedSlot]:
+def sealed_minutes(raw: SqliteSession, damage: DamageLog, since_us: int, until_us: int, limit: int) -> list[SealedSlot]:
     """Implement Store.sealed_minutes."""
     with snapshot(raw):
         return list(itertools.islice(read_slots(raw, damage, Tier.MINUTE, since_us, until_us), max(limit, 0)))
 
 
-def hour_versions(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> dict[int, object] | None:
+def hour_versions(raw: SqliteSession, damage: DamageLog, since_us: int, until_us: int) -> dict[int, object] | None:
     """Implement Store.hour_versions.
 
     A slot is the sum of the operations between its ids, so it changes with them; readers rebuild a damaged one as its
@@ -86,7 +84,7 @@ def hour_versions(raw: sqlite3.Connection, damage: DamageLog, since_us: int, unt
 
 
 def unsealed_minutes(
-    raw: sqlite3.Connection, damage: DamageLog, position: WritePosition | None, sealed_id: int, sealed_us: int
+    raw: SqliteSession, damage: DamageLog, position: WritePosition | None, sealed_id: int, sealed_us: int
 ) -> list[SealedSlot]:
     """Return the minutes after the last sealed one of this snapshot, as if they were sealed now.
 
@@ -115,14 +113,14 @@ def _add_slots(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
         sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
 
 
-def series(raw: sqlite3.Connection) -> list[SeriesRecord]:
+def series(raw: SqliteSession) -> list[SeriesRecord]:
     """Implement Store.series."""
     find = f"SELECT id, service, operation FROM series WHERE {sound_rows('series')} ORDER BY service, operation"  # noqa: S608 - names of our columns
     rows = raw.execute(find)
     return [SeriesRecord(*row) for row in rows]
 
 
-def first_us(raw: sqlite3.Connection, damage: DamageLog) -> int | None:
+def first_us(raw: SqliteSession, damage: DamageLog) -> int | None:
     """Implement Store.first_us."""
     with snapshot(raw):
         stored, _ = extents(raw, damage)
@@ -130,9 +128,7 @@ def first_us(raw: sqlite3.Connection, damage: DamageLog) -> int | None:
         return _first_operation(raw)[1] if start_us is None else start_us
 
 
-def status(
-    raw: sqlite3.Connection, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None
-) -> StoreStatus:
+def status(raw: SqliteSession, damage: DamageLog, path: Path, *, url: str, last_write_us: int | None) -> StoreStatus:
     """Implement Store.status."""
     with snapshot(raw):
         (version,) = raw.execute("PRAGMA user_version").fetchone()
@@ -154,7 +150,7 @@ def status(
     )
 
 
-def _first_operation(raw: sqlite3.Connection) -> tuple[int, int | None]:
+def _first_operation(raw: SqliteSession) -> tuple[int, int | None]:
     """Return the id and the end of the first operation, (0, None) without operations."""
     return raw.execute(f"{_BY_ID} LIMIT 1").fetchone() or (0, None)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cogmeter_storage.model import OperationRecord, Outcome, Tier
+from cogmeter_storage.model import LAST_US, LONGEST_US, OperationRecord, Outcome, Tier
 from cogmeter_storage.plan import plan
 from cogmeter_storage.sqlite.connection import snapshot
-from cogmeter_storage.sqlite.damage import LAST_US, sound_rows
-from cogmeter_storage.sqlite.operation_rows import LONGEST_US, first_id_from
+from cogmeter_storage.sqlite.damage import sound_rows
+from cogmeter_storage.sqlite.operation_rows import first_id_from
 from cogmeter_storage.sqlite.slots import extents, read_slots
 from cogmeter_storage.totals import Lookup
 

@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.sql import new_records, observations
+from cogmeter_storage.sql.alert_store import SqlAlertStore
+from cogmeter_storage.sql.costs import SqlCostStore
+from cogmeter_storage.sql.error_store import SqlErrorStore
+from cogmeter_storage.sql.usage import SqlUsageStore
 from cogmeter_storage.sqlite import (
     backup,
     erasure,
     maintenance,
-    new_records,
-    observations,
     reader,
     recovery,
     search,
     verify,
 )
-from cogmeter_storage.sqlite.alert_store import SqliteAlertStore
 from cogmeter_storage.sqlite.connection import Connection
-from cogmeter_storage.sqlite.costs import SqliteCostStore
 from cogmeter_storage.sqlite.damage import DamageLog
 from cogmeter_storage.sqlite.database_file import ReadOpener, WriteOpener
-from cogmeter_storage.sqlite.error_store import SqliteErrorStore
 from cogmeter_storage.sqlite.file_identity import Loss, resolve_path
-from cogmeter_storage.sqlite.usage import SqliteUsageStore
 from cogmeter_storage.sqlite.writer import Writer, series_ids
 from cogmeter_storage.totals import check_step
 
@@ -70,10 +69,10 @@ class SqliteStore:
         self._loss: Loss | None = None  # found by reopen()
         self._saved: Path | None = None  # the copy made by reopen()
         self._save_attempts = 0  # attempts of reopen() to make it
-        self._alerting = SqliteAlertStore(reading, lambda: self._writer)
-        self._errors = SqliteErrorStore(reading, lambda: self._writer, damage)
-        self._usage = SqliteUsageStore(reading, lambda: self._writer, damage)
-        self._costs = SqliteCostStore(reading, lambda: self._writer)
+        self._alerting = SqlAlertStore(reading, lambda: self._writer)
+        self._errors = SqlErrorStore(reading, lambda: self._writer, damage)
+        self._usage = SqlUsageStore(reading, lambda: self._writer, damage)
+        self._costs = SqlCostStore(reading, lambda: self._writer)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -248,22 +247,22 @@ class SqliteStore:
         return await self._reading.run(observations.get_value, key)
 
     @property
-    def alerting(self) -> SqliteAlertStore:
+    def alerting(self) -> SqlAlertStore:
         """The alerts and what belongs to them."""
         return self._alerting
 
     @property
-    def errors(self) -> SqliteErrorStore:
+    def errors(self) -> SqlErrorStore:
         """The error groups."""
         return self._errors
 
     @property
-    def usage(self) -> SqliteUsageStore:
+    def usage(self) -> SqlUsageStore:
         """The distinct users and guilds of series, and counts by hour."""
         return self._usage
 
     @property
-    def costs(self) -> SqliteCostStore:
+    def costs(self) -> SqlCostStore:
         """The costs."""
         return self._costs
 

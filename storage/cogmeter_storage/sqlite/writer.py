@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.rollup import SealedSlot, WritePosition
     from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.file_identity import Identity
+    from cogmeter_storage.sqlite.session import SqliteSession
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,15 +98,13 @@ class Writer:
         async with self._lock:
             return await self._connection.run(self._move_future_rows, now_us)
 
-    async def run(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, function: Callable[Concatenate[SqliteSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that is one transaction, between two others."""
         async with self._lock:
             return await self._connection.run(self._retry_while_locked, function, *args, **kwargs)
 
     @asynccontextmanager
-    async def extra_connection(self, opener: Callable[[ExitStack], sqlite3.Connection]) -> AsyncIterator[Connection]:
+    async def extra_connection(self, opener: Callable[[ExitStack], SqliteSession]) -> AsyncIterator[Connection]:
         """Open another connection to the same files while the block runs.
 
         Raises:
@@ -113,7 +112,7 @@ class Writer:
                 files, and read another log with it.
         """
 
-        def checked(stack: ExitStack) -> sqlite3.Connection:
+        def checked(stack: ExitStack) -> SqliteSession:
             self.identity.check()
             return opener(stack)
 
@@ -158,8 +157,8 @@ class Writer:
 
     def _retry_while_locked(
         self,
-        raw: sqlite3.Connection,
-        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        raw: SqliteSession,
+        function: Callable[Concatenate[SqliteSession, P], T],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -185,7 +184,7 @@ class Writer:
                 self.identity.note_commit()
                 return result
 
-    def _move_future_rows(self, raw: sqlite3.Connection, now_us: int) -> bool:
+    def _move_future_rows(self, raw: SqliteSession, now_us: int) -> bool:
         self.identity.check()
         if not has_future_rows(raw, now_us):
             return False
@@ -195,7 +194,7 @@ class Writer:
         self.identity.note_commit()
         return True
 
-    def _finish(self, raw: sqlite3.Connection, pending: PendingAppend, rows: Sequence[Row], now_us: int) -> None:
+    def _finish(self, raw: SqliteSession, pending: PendingAppend, rows: Sequence[Row], now_us: int) -> None:
         """Write the last slice, seal ended minutes, commit, and set the new position."""
         _write(raw, self.damage, pending, rows)
         _seal(raw, self.damage, pending.advance_to(now_us))
@@ -206,7 +205,7 @@ class Writer:
             self.position, self.last_write_us = pending.position, clock.now_us()
 
 
-def _write(raw: sqlite3.Connection, damage: DamageLog, pending: PendingAppend, rows: Sequence[Row]) -> None:
+def _write(raw: SqliteSession, damage: DamageLog, pending: PendingAppend, rows: Sequence[Row]) -> None:
     """Write one slice, and now and then the minutes that it finished."""
     if not rows:
         return
@@ -223,19 +222,19 @@ def _write(raw: sqlite3.Connection, damage: DamageLog, pending: PendingAppend, r
         _seal(raw, damage, pending.aggregate())
 
 
-def _seal(raw: sqlite3.Connection, damage: DamageLog, minutes: Sequence[SealedSlot]) -> None:
+def _seal(raw: SqliteSession, damage: DamageLog, minutes: Sequence[SealedSlot]) -> None:
     if minutes and not raw.in_transaction:
         raw.execute("BEGIN IMMEDIATE")
     for minute in minutes:
         seal(raw, damage, minute)
 
 
-def _roll_back(raw: sqlite3.Connection) -> None:
+def _roll_back(raw: SqliteSession) -> None:
     if raw.in_transaction:
         raw.execute("ROLLBACK")
 
 
-def series_ids(raw: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> list[int]:
+def series_ids(raw: SqliteSession, names: Sequence[tuple[str, str]]) -> list[int]:
     """Implement Store.series_ids; one transaction."""
     find = "SELECT id FROM series WHERE service = ? AND operation = ?"
     rows = [raw.execute(find, name).fetchone() for name in names]

@@ -12,7 +12,7 @@ import pytest
 from cogmeter_storage import Retention, open_store
 from cogmeter_storage.base import DetachedStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Person
-from cogmeter_storage.sqlite.usage import MAX_PARTS
+from cogmeter_storage.sql.usage import MAX_PARTS
 from cogmeter_storage.usage import JOINED, PeopleKind, UsageBatch, people_key
 
 MIDNIGHT = 1_750_032_000_000_000  # 2025-06-16 00:00:00 UTC

@@ -7,62 +7,60 @@ import json
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cogmeter_storage.model import DAY_US, Marker, Outcome, SampleStep, SpanRecord, TraceRecord
-from cogmeter_storage.sqlite.connection import transaction
-from cogmeter_storage.sqlite.damage import sound_rows
-from cogmeter_storage.sqlite.operation_rows import LONGEST_US
+from cogmeter_storage.model import DAY_US, LONGEST_US, Marker, Outcome, SampleStep, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
-    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sql.session import DamagedRows, Session
 
 PIECE_US = 2 * DAY_US  # aggregated at once: with a sample every 15 s, 11,520 of one gauge
 _SAMPLES_PER_DELETE = 5000
 TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
+SET_VALUE = "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _NO_END = 2**63 - 1  # the last time that SQLite can compare
 
 
-def add_samples(raw: sqlite3.Connection, at_us: int, values: Mapping[str, float]) -> None:
+def add_samples(raw: Session, at_us: int, values: Mapping[str, float]) -> None:
     """Implement Store.add_samples; one transaction."""
     finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
-    with transaction(raw):
-        raw.executemany("INSERT OR IGNORE INTO metric (name) VALUES (?)", ((name,) for name in finite))
+    with raw.transaction():
+        raw.executemany("INSERT INTO metric (name) VALUES (?) ON CONFLICT DO NOTHING", ((name,) for name in finite))
         raw.executemany(
-            "INSERT OR REPLACE INTO sample (metric, at_us, value) SELECT id, ?, ? FROM metric WHERE name = ?",
+            "INSERT INTO sample (metric, at_us, value) SELECT id, ?, ? FROM metric WHERE name = ?"
+            " ON CONFLICT (metric, at_us) DO UPDATE SET value = excluded.value",
             ((at_us, value, name) for name, value in finite.items()),
         )
 
 
 def read_samples(
-    raw: sqlite3.Connection, names: Collection[str], since_us: int, until_us: int
+    raw: Session, names: Collection[str], since_us: int, until_us: int
 ) -> dict[str, list[tuple[int, float]]]:
     """Implement Store.samples."""
     find = (
         "SELECT at_us, value FROM sample WHERE metric = (SELECT id FROM metric WHERE name = ?)"  # noqa: S608 - names of our columns
-        f" AND at_us >= ? AND at_us < ? AND {sound_rows('sample')} ORDER BY at_us"
+        f" AND at_us >= ? AND at_us < ? AND {raw.sound_rows('sample')} ORDER BY at_us"
     )
     return {name: raw.execute(find, (name, since_us, until_us)).fetchall() for name in names}
 
 
 def read_sample_steps(
-    raw: sqlite3.Connection, name: str, since_us: int, until_us: int, step_us: int
+    raw: Session, name: str, since_us: int, until_us: int, step_us: int
 ) -> list[tuple[int, SampleStep]]:
     """Return the steps of one metric with their numbers, from 0 at ``since_us``."""
     find = (
         "SELECT (at_us - ?2) / ?4 AS step, min(at_us), max(at_us), count(*), avg(value), min(value), max(value)"  # noqa: S608 - names of our columns
         " FROM sample WHERE metric = (SELECT id FROM metric WHERE name = ?1)"
-        f" AND at_us >= ?2 AND at_us < ?3 AND {sound_rows('sample')} GROUP BY step ORDER BY step"
+        f" AND at_us >= ?2 AND at_us < ?3 AND {raw.sound_rows('sample')} GROUP BY step ORDER BY step"
     )
     return [(step, SampleStep(*row)) for step, *row in raw.execute(find, (name, since_us, until_us, step_us))]
 
 
-def delete_samples(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_samples(raw: Session, cut_us: int) -> int:
     """Delete a few samples of the first metric that has any before the cut; return how many."""
-    with transaction(raw):
+    with raw.transaction():
         for (metric,) in raw.execute("SELECT id FROM metric").fetchall():
             oldest = "SELECT at_us FROM sample WHERE metric = ?1 AND at_us < ?2 ORDER BY at_us LIMIT ?3"
             removed = raw.execute(
@@ -76,9 +74,9 @@ def delete_samples(raw: sqlite3.Connection, cut_us: int) -> int:
     return 0
 
 
-def add_traces(raw: sqlite3.Connection, traces: Sequence[TraceRecord]) -> None:
+def add_traces(raw: Session, traces: Sequence[TraceRecord]) -> None:
     """Implement Store.add_traces; one transaction."""
-    with transaction(raw):
+    with raw.transaction():
         raw.executemany(
             f"INSERT INTO trace ({TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - the columns are ours
             map(_trace_row, traces),
@@ -95,10 +93,10 @@ class TraceFilter(NamedTuple):
     one_each: bool  # only the slowest of each service and operation
 
 
-def slowest_traces(raw: sqlite3.Connection, damage: DamageLog, wanted: TraceFilter, *, limit: int) -> list[TraceRecord]:
+def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, limit: int) -> list[TraceRecord]:
     """Implement Store.traces."""
     chosen = (
-        f"at_us >= ?1 AND at_us < ?2 AND {sound_rows('trace')}"
+        f"at_us >= ?1 AND at_us < ?2 AND {raw.sound_rows('trace')}"
         " AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR operation = ?4)"
     )
     order = "ORDER BY duration_us DESC, id DESC"
@@ -119,10 +117,10 @@ def slowest_traces(raw: sqlite3.Connection, damage: DamageLog, wanted: TraceFilt
     return traces
 
 
-def delete_traces(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_traces(raw: Session, cut_us: int) -> int:
     """Delete the oldest few traces that began before the cut; return how many."""
     oldest = "SELECT id FROM trace WHERE at_us < ? ORDER BY at_us LIMIT ?"
-    with transaction(raw):
+    with raw.transaction():
         return raw.execute(f"DELETE FROM trace WHERE id IN ({oldest})", (cut_us, _TRACES_PER_DELETE)).rowcount  # noqa: S608 - the text above
 
 
@@ -136,7 +134,7 @@ def _trace_row(trace: TraceRecord) -> tuple[Any, ...]:
     return (*named, int(trace.outcome), trace.error, trace.left_out, text)
 
 
-def trace_of(row: tuple[Any, ...], damage: DamageLog) -> TraceRecord | None:
+def trace_of(row: tuple[Any, ...], damage: DamagedRows) -> TraceRecord | None:
     """Return the record of a row of TRACE_COLUMNS and the id; None if its spans are damaged."""
     at_us, service, operation, duration_us, outcome, error, left_out, text, number = row
     try:
@@ -157,33 +155,32 @@ def _span_of(*fields: Any) -> SpanRecord:
     return SpanRecord(number, parent, service, operation, start_us, duration_us, Outcome(outcome))
 
 
-def add_marker(raw: sqlite3.Connection, marker: Marker) -> Marker:
+def add_marker(raw: Session, marker: Marker) -> Marker:
     """Implement Store.add_marker; one transaction."""
-    with transaction(raw):
-        added = raw.execute(
-            "INSERT INTO marker (at_us, kind, name) VALUES (?, ?, ?)", (marker.at_us, marker.kind, marker.name)
-        )
-    return dataclasses.replace(marker, id=added.lastrowid or 0)
+    with raw.transaction():
+        add = "INSERT INTO marker (at_us, kind, name) VALUES (?, ?, ?) RETURNING id"
+        (added,) = raw.execute(add, (marker.at_us, marker.kind, marker.name)).fetchone()
+    return dataclasses.replace(marker, id=added)
 
 
-def read_markers(raw: sqlite3.Connection, since_us: int, until_us: int, limit: int) -> list[Marker]:
+def read_markers(raw: Session, since_us: int, until_us: int, limit: int) -> list[Marker]:
     """Implement Store.markers."""
     rows = raw.execute(
-        f"SELECT at_us, kind, name, id FROM marker WHERE at_us >= ? AND at_us < ? AND {sound_rows('marker')}"  # noqa: S608 - names of our columns
+        f"SELECT at_us, kind, name, id FROM marker WHERE at_us >= ? AND at_us < ? AND {raw.sound_rows('marker')}"  # noqa: S608 - names of our columns
         " ORDER BY at_us DESC, id DESC LIMIT ?",
         (since_us, until_us, max(limit, 0)),  # a negative LIMIT means no limit
     )
     return [Marker(*row) for row in rows][::-1]
 
 
-def set_value(raw: sqlite3.Connection, key: str, value: bytes) -> None:
+def set_value(raw: Session, key: str, value: bytes) -> None:
     """Implement Store.set_value; one transaction."""
-    with transaction(raw):
-        raw.execute("INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)", (key, value))
+    with raw.transaction():
+        raw.execute(SET_VALUE, (key, value))
 
 
-def get_value(raw: sqlite3.Connection, key: str) -> bytes | None:
+def get_value(raw: Session, key: str) -> bytes | None:
     """Implement Store.get_value."""
-    find = f"SELECT value FROM memory WHERE name = ? AND {sound_rows('memory')}"  # noqa: S608 - names of our columns
+    find = f"SELECT value FROM memory WHERE name = ? AND {raw.sound_rows('memory')}"  # noqa: S608 - names of our columns
     row = raw.execute(find, (key,)).fetchone()
     return None if row is None else bytes(row[0])

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter_storage.model import Marker, NewRecords, RecordPosition
-from cogmeter_storage.sqlite.alerts import ALERT_COLUMNS, CHANGE_COLUMNS, CHANGE_WIDTH, alert_of, change_of
-from cogmeter_storage.sqlite.connection import snapshot
-from cogmeter_storage.sqlite.damage import sound_rows
-from cogmeter_storage.sqlite.observations import TRACE_COLUMNS, trace_of
+from cogmeter_storage.sql.alerts import ALERT_COLUMNS, CHANGE_COLUMNS, CHANGE_WIDTH, alert_of, change_of
+from cogmeter_storage.sql.observations import TRACE_COLUMNS, trace_of
 
 if TYPE_CHECKING:
-    import sqlite3
-
-    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sql.session import DamagedRows, Session
 
 _JOINED: Final = "alert_change JOIN alert ON alert.id = alert_change.alert"
 # By table: what is selected, from where. The last column is the id of the record.
@@ -24,16 +20,16 @@ _SELECTED: Final = {
 }
 
 
-def newest(raw: sqlite3.Connection) -> RecordPosition:
+def newest(raw: Session) -> RecordPosition:
     """Implement Store.newest_position."""
-    with snapshot(raw):
+    with raw.snapshot():
         return RecordPosition(*(_newest_id(raw, table) for table in _SELECTED))
 
 
-def read(raw: sqlite3.Connection, damage: DamageLog, position: RecordPosition, limit: int) -> NewRecords:
+def read(raw: Session, damage: DamagedRows, position: RecordPosition, limit: int) -> NewRecords:
     """Implement Store.new_records."""
     after = dict(zip(_SELECTED, (position.trace, position.change, position.marker), strict=True))
-    with snapshot(raw):
+    with raw.snapshot():
         rows = {table: _rows(raw, table, last_id, limit) for table, last_id in after.items()}
         # After a clean-up that removed all of a kind, ids begin again.
         ends = {table: found[-1][-1] if found else _newest_id(raw, table) for table, found in rows.items()}
@@ -44,14 +40,14 @@ def read(raw: sqlite3.Connection, damage: DamageLog, position: RecordPosition, l
     return NewRecords(RecordPosition(*ends.values()), tuple(traces), tuple(changes), tuple(markers))
 
 
-def _newest_id(raw: sqlite3.Connection, table: str) -> int:
-    return int(raw.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()[0])  # noqa: S608 - one of our tables
+def _newest_id(raw: Session, table: str) -> int:
+    return int(raw.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])  # noqa: S608 - one of our tables
 
 
-def _rows(raw: sqlite3.Connection, table: str, last_id: int, limit: int) -> list[tuple[Any, ...]]:
+def _rows(raw: Session, table: str, last_id: int, limit: int) -> list[tuple[Any, ...]]:
     """Return the sound rows of a table after an id."""
     columns, source, checked = _SELECTED[table]
-    sound = " AND ".join(map(sound_rows, checked))
+    sound = " AND ".join(map(raw.sound_rows, checked))
     return raw.execute(
         f"SELECT {columns}, {table}.id FROM {source} WHERE {table}.id > ? AND {sound} ORDER BY {table}.id LIMIT ?",  # noqa: S608 - the texts above
         (last_id, max(limit, 0)),

@@ -1,4 +1,4 @@
-"""The UsageStore on SQLite, and the SQL for sketches, counts and last uses.
+"""The UsageStore, and the SQL for sketches, counts and last uses.
 
 A batch becomes a small row of ``usage_part``, so that a killed process loses nothing that was added. Now and then the
 parts of an hour are merged into its slot. Readers merge the slot and the parts that are left. A union does not change
@@ -9,25 +9,20 @@ no order and no position.
 from __future__ import annotations
 
 import asyncio
-import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from cogmeter_storage.model import DAY_US, HOUR_US, Tier
+from cogmeter_storage.model import DAY_US, HOUR_US, LAST_US, Tier
 from cogmeter_storage.plan import floor_us
 from cogmeter_storage.sketch import MAX_KEY, Sketches, SketchFormatError, decode, merge
-from cogmeter_storage.sqlite.connection import snapshot, transaction
-from cogmeter_storage.sqlite.damage import LAST_US, move_damaged_rows, sound_rows
+from cogmeter_storage.sql.session import marks
 from cogmeter_storage.totals import Lookup
 from cogmeter_storage.usage import DistinctCounts, PeopleKind, people_key
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from cogmeter_storage.sqlite.connection import Connection
-    from cogmeter_storage.sqlite.damage import DamageLog
-    from cogmeter_storage.sqlite.writer import Writer
+    from cogmeter_storage.sql.session import DamagedRows, Runner, Session
     from cogmeter_storage.usage import UsageBatch
 
 MAX_PARTS: Final = 32  # rows of usage_part, about five minutes, before they are merged
@@ -35,22 +30,21 @@ _KINDS: Final = len(PeopleKind)
 _MERGE_VALUES: Final = 200_000  # values read before they are merged: a few megabytes
 _SLOTS_PER_CHUNK: Final = 20  # read or deleted at once
 _PAUSE_S: Final = 0.005
-_SLOT_ROWS: Final = "SELECT rowid, tier, start_us, data FROM usage_slot WHERE rowid > ? ORDER BY rowid LIMIT ?"
-_PART_ROWS: Final = f"SELECT id, {Tier.HOUR:d}, start_us, data FROM usage_part WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - a number
 _COUNT: Final = (
     "INSERT INTO usage_count (start_us, kind, name, count) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET count = count + excluded.count"
+    " ON CONFLICT (start_us, kind, name) DO UPDATE SET count = usage_count.count + excluded.count"
 )
 _LAST: Final = (
-    "INSERT INTO usage_last (series, at_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET at_us = max(at_us, excluded.at_us)"
+    "INSERT INTO usage_last (series, at_us) VALUES (?, ?)"
+    " ON CONFLICT (series) DO UPDATE SET at_us = excluded.at_us WHERE usage_last.at_us < excluded.at_us"
 )
 
 
-class SqliteUsageStore:
+class SqlUsageStore:
     """The usage in the store's file; see UsageStore for the contract of each method."""
 
-    def __init__(self, reading: Connection, writer: Callable[[], Writer], damage: DamageLog) -> None:
-        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
+    def __init__(self, reading: Runner, writer: Callable[[], Runner], damage: DamagedRows) -> None:
+        """``writer`` raises StorageError when the store is read-only."""
         self._reading = reading
         self._writer = writer
         self._damage = damage
@@ -93,11 +87,11 @@ def _check(batch: UsageBatch) -> None:
         raise ValueError(f"a key of usage is {_KINDS} to {MAX_KEY}: see people_key")
 
 
-def add_batch(raw: sqlite3.Connection, damage: DamageLog, batch: UsageBatch) -> None:
+def add_batch(raw: Session, damage: DamagedRows, batch: UsageBatch) -> None:
     """Implement UsageStore.add; one transaction."""
     start_us = floor_us(batch.at_us, HOUR_US)
     data = Sketches.of(batch.keys, batch.hashes).encode((Tier.HOUR, start_us)) if batch.keys.size else None
-    with transaction(raw):
+    with raw.transaction("usage"):
         if data is not None:
             part = (start_us, batch.at_us, data)
             raw.execute("INSERT INTO usage_part (start_us, at_us, data) VALUES (?, ?, ?)", part)
@@ -107,18 +101,18 @@ def add_batch(raw: sqlite3.Connection, damage: DamageLog, batch: UsageBatch) -> 
             _merge_parts(raw, damage, LAST_US)
 
 
-def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> None:
+def _merge_parts(raw: Session, damage: DamagedRows, until_us: int) -> None:
     """Merge the parts of hours that start before then into their slots, in the caller's transaction."""
     rows = raw.execute(
-        f"SELECT id, start_us, at_us, data FROM usage_part WHERE start_us < ? AND {sound_rows('usage_part')}",  # noqa: S608 - names of our columns
+        f"SELECT id, start_us, at_us, data FROM usage_part WHERE start_us < ? AND {raw.sound_rows('usage_part')}",  # noqa: S608 - names of our columns
         (until_us,),
     ).fetchall()
     by_hour: dict[int, list[Sketches]] = {}
     uses: list[tuple[Sketches, int]] = []
     for number, start_us, at_us, data in rows:
-        sketches = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
+        sketches = decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
         if sketches is None:
-            _set_apart(raw, damage, "usage_part", (number,))
+            set_apart(raw, damage, "usage_part", (number,))
         else:
             by_hour.setdefault(start_us, []).append(sketches)
             uses.append((sketches, at_us))
@@ -132,24 +126,26 @@ def _merge_parts(raw: sqlite3.Connection, damage: DamageLog, until_us: int) -> N
     raw.executemany("DELETE FROM usage_part WHERE id = ?", [(number,) for number, *_ in rows])
 
 
-def _add_to_slot(
-    raw: sqlite3.Connection, damage: DamageLog, tier: Tier, start_us: int, parts: Collection[Sketches]
-) -> None:
+def _add_to_slot(raw: Session, damage: DamagedRows, tier: Tier, start_us: int, parts: Collection[Sketches]) -> None:
     """Merge sketches into a slot, which begins with them if it does not exist or is damaged."""
     key = (tier, start_us)
     row = raw.execute("SELECT data FROM usage_slot WHERE tier = ? AND start_us = ?", key).fetchone()
-    stored = None if row is None else _decoded(damage, "usage_slot", key, key, row[0])
+    stored = None if row is None else decoded(damage, "usage_slot", key, key, row[0])
     if row is not None and stored is None:
-        _set_apart(raw, damage, "usage_slot", key)
+        set_apart(raw, damage, "usage_slot", key)
         if tier is Tier.DAY:
             return  # it is folded again from its hours, which have the parts
     merged = merge([*parts] if stored is None else [stored, *parts])
     data = merged.encode((tier, start_us))
-    raw.execute("INSERT OR REPLACE INTO usage_slot (tier, start_us, data) VALUES (?, ?, ?)", (*key, data))
+    raw.execute(
+        "INSERT INTO usage_slot (tier, start_us, data) VALUES (?, ?, ?)"
+        " ON CONFLICT (tier, start_us) DO UPDATE SET data = excluded.data",
+        (*key, data),
+    )
 
 
-def _decoded(
-    damage: DamageLog, table: str, key: tuple[object, ...], row: tuple[object, object], data: object
+def decoded(
+    damage: DamagedRows, table: str, key: tuple[object, ...], row: tuple[object, object], data: object
 ) -> Sketches | None:
     """Return the sketches of a row; count a damaged one, and return None."""
     try:
@@ -159,20 +155,20 @@ def _decoded(
         return None
 
 
-def _set_apart(raw: sqlite3.Connection, damage: DamageLog, table: str, key: tuple[int, ...]) -> None:
+def set_apart(raw: Session, damage: DamagedRows, table: str, key: tuple[int, ...]) -> None:
     """Move a damaged row to the table ``damage``, which counts it from now on, in the caller's transaction."""
-    move_damaged_rows(raw, table, "id = ?" if table == "usage_part" else "tier = ? AND start_us = ?", key)
+    raw.move_damaged_rows(table, "id = ?" if table == "usage_part" else "tier = ? AND start_us = ?", key)
     damage.note_removed_row(table, key)
 
 
-def fold(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> int:
+def fold(raw: Session, damage: DamagedRows, now_us: int) -> int:
     """Merge the parts of ended hours, and fold the first ended day that has no slot; return how many are left."""
     today_us = floor_us(now_us, DAY_US)
-    with transaction(raw):
+    with raw.transaction("usage"):
         _merge_parts(raw, damage, floor_us(now_us, HOUR_US))
         days = raw.execute(
             "SELECT DISTINCT start_us / ?1 * ?1 FROM usage_slot WHERE tier = ?2 AND start_us < ?3"  # noqa: S608 - names of our columns
-            f" AND {sound_rows('usage_slot')}"
+            f" AND {raw.sound_rows('usage_slot')}"
             " AND start_us / ?1 * ?1 NOT IN (SELECT start_us FROM usage_slot WHERE tier = ?4) ORDER BY 1",
             (DAY_US, Tier.HOUR, today_us, Tier.DAY),
         ).fetchall()
@@ -185,31 +181,31 @@ def fold(raw: sqlite3.Connection, damage: DamageLog, now_us: int) -> int:
     return len(left)
 
 
-async def fold_all(writer: Writer, now_us: int) -> None:
+async def fold_all(writer: Runner, damage: DamagedRows, now_us: int) -> None:
     """Fold the usage of all ended hours and days, a transaction for each day."""
     left = 1
     while left:
-        left = await writer.run(fold, writer.damage, now_us)
+        left = await writer.run(fold, damage, now_us)
         await asyncio.sleep(_PAUSE_S)
 
 
 def _read(
-    raw: sqlite3.Connection, damage: DamageLog, tier: Tier, since_us: int, until_us: int
+    raw: Session, damage: DamagedRows, tier: Tier, since_us: int, until_us: int
 ) -> Iterator[tuple[int, Sketches]]:
     """Yield start and sketches of the slots of a tier that start in the range; skip and count damaged ones."""
     rows = raw.execute(
         "SELECT start_us, data FROM usage_slot WHERE tier = ? AND start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
-        f" AND {sound_rows('usage_slot')} ORDER BY start_us",
+        f" AND {raw.sound_rows('usage_slot')} ORDER BY start_us",
         (tier, since_us, until_us),
     )
     for start_us, data in rows:
-        sketches = _decoded(damage, "usage_slot", (tier, start_us), (tier, start_us), data)
+        sketches = decoded(damage, "usage_slot", (tier, start_us), (tier, start_us), data)
         if sketches is not None:
             yield start_us, sketches
 
 
 def read_distinct(
-    raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int, groups: Mapping[int, int]
+    raw: Session, damage: DamagedRows, since_us: int, until_us: int, groups: Mapping[int, int]
 ) -> list[DistinctCounts]:
     """Implement UsageStore.distinct."""
     size = max(groups.values(), default=-1) + 1
@@ -217,7 +213,7 @@ def read_distinct(
         {people_key(series, kind): people_key(group, kind) for series, group in groups.items() for kind in PeopleKind}
     )
     merged = merge([])
-    with snapshot(raw):
+    with raw.snapshot():
         waiting: list[Sketches] = []
         for sketches in _covering(raw, damage, since_us, until_us):
             waiting.append(sketches.mapped(lookup))
@@ -227,7 +223,7 @@ def read_distinct(
     return [DistinctCounts(*(counts.get(people_key(group, kind), 0) for kind in PeopleKind)) for group in range(size)]
 
 
-def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> Iterator[Sketches]:
+def _covering(raw: Session, damage: DamagedRows, since_us: int, until_us: int) -> Iterator[Sketches]:
     """Yield the sketches of a range: of whole days, of the hours outside of them, and of parts that are not merged."""
     if until_us <= since_us:
         return
@@ -247,20 +243,20 @@ def _covering(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_u
         yield part
 
 
-def _parts(raw: sqlite3.Connection, damage: DamageLog, since_us: int, until_us: int) -> Iterator[tuple[Sketches, int]]:
+def _parts(raw: Session, damage: DamagedRows, since_us: int, until_us: int) -> Iterator[tuple[Sketches, int]]:
     """Yield the parts of the hours that start in the range, and the time of each; skip and count damaged ones."""
     rows = raw.execute(
         "SELECT id, start_us, at_us, data FROM usage_part WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
-        f" AND {sound_rows('usage_part')}",
+        f" AND {raw.sound_rows('usage_part')}",
         (since_us, until_us),
     )
     for number, start_us, at_us, data in rows:
-        part = _decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
+        part = decoded(damage, "usage_part", (number,), (Tier.HOUR, start_us), data)
         if part is not None:
             yield part, at_us
 
 
-def _has_day_only(raw: sqlite3.Connection, at_us: int) -> bool:
+def _has_day_only(raw: Session, at_us: int) -> bool:
     """Return True if the day of this time has a slot and its hours were removed."""
     find = "SELECT EXISTS (SELECT 1 FROM usage_slot WHERE tier = ? AND start_us BETWEEN ? AND ?)"
     day_us = floor_us(at_us, DAY_US)
@@ -271,27 +267,25 @@ def _has_day_only(raw: sqlite3.Connection, at_us: int) -> bool:
     return bool(of_day and not of_hours)
 
 
-def read_counts(
-    raw: sqlite3.Connection, since_us: int, until_us: int, kinds: Collection[str]
-) -> dict[tuple[str, str], int]:
+def read_counts(raw: Session, since_us: int, until_us: int, kinds: Collection[str]) -> dict[tuple[str, str], int]:
     """Implement UsageStore.counts."""
     rows = raw.execute(
         "SELECT kind, name, sum(count) FROM usage_count WHERE start_us >= ? AND start_us < ?"  # noqa: S608 - names of our columns
-        f" AND kind IN (SELECT value FROM json_each(?)) AND {sound_rows('usage_count')} GROUP BY kind, name",
-        (floor_us(since_us, HOUR_US), until_us, json.dumps(kinds)),
+        f" AND kind IN ({marks(kinds)}) AND {raw.sound_rows('usage_count')} GROUP BY kind, name",
+        (floor_us(since_us, HOUR_US), until_us, *kinds),
     )
     return {(kind, name): count for kind, name, count in rows}
 
 
 def read_series_of_counts(
-    raw: sqlite3.Connection, since_us: int, until_us: int, kind: str, step_us: int
+    raw: Session, since_us: int, until_us: int, kind: str, step_us: int
 ) -> list[tuple[int, dict[str, int]]]:
     """Implement UsageStore.series_of_counts."""
     since_us = floor_us(since_us, HOUR_US)
     steps: list[tuple[int, dict[str, int]]] = [(start_us, {}) for start_us in range(since_us, until_us, step_us)]
     rows = raw.execute(
         "SELECT (start_us - ?1) / ?2, name, sum(count) FROM usage_count WHERE start_us >= ?1 AND start_us < ?3"  # noqa: S608 - names of our columns
-        f" AND kind = ?4 AND {sound_rows('usage_count')} GROUP BY 1, 2",
+        f" AND kind = ?4 AND {raw.sound_rows('usage_count')} GROUP BY 1, 2",
         (since_us, step_us, until_us, kind),
     )
     for number, name, count in rows:
@@ -299,11 +293,11 @@ def read_series_of_counts(
     return steps
 
 
-def read_last_use(raw: sqlite3.Connection, damage: DamageLog, series: Collection[int]) -> dict[int, int]:
+def read_last_use(raw: Session, damage: DamagedRows, series: Collection[int]) -> dict[int, int]:
     """Implement UsageStore.last_use: the merged parts are in usage_last, the others are read."""
-    with snapshot(raw):
+    with raw.snapshot():
         last_us: dict[int, int] = dict(
-            raw.execute(f"SELECT series, at_us FROM usage_last WHERE {sound_rows('usage_last')}").fetchall()  # noqa: S608 - names of our columns
+            raw.execute(f"SELECT series, at_us FROM usage_last WHERE {raw.sound_rows('usage_last')}").fetchall()  # noqa: S608 - names of our columns
         )
         for number, at_us in _last_uses(_parts(raw, damage, -LAST_US, LAST_US)).items():
             last_us[number] = max(last_us.get(number, at_us), at_us)
@@ -318,7 +312,7 @@ def _last_uses(parts: Iterable[tuple[Sketches, int]]) -> dict[int, int]:
     return last_us
 
 
-def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_hours(raw: Session, cut_us: int) -> int:
     """Delete the hours of the first day before the cut that has its own slot; return how many.
 
     It is a whole day: a range that begins in a day with some of its hours is not widened to the day.
@@ -327,7 +321,7 @@ def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
         "SELECT start_us / ?1 * ?1 FROM usage_slot WHERE tier = ?2 AND start_us < ?3 AND start_us / ?1 * ?1"
         " IN (SELECT start_us FROM usage_slot WHERE tier = ?4) ORDER BY start_us LIMIT 1"
     )
-    with transaction(raw):
+    with raw.transaction("usage"):
         row = raw.execute(find, (DAY_US, Tier.HOUR, floor_us(cut_us, DAY_US), Tier.DAY)).fetchone()
         if row is None:
             return 0
@@ -335,9 +329,9 @@ def delete_hours(raw: sqlite3.Connection, cut_us: int) -> int:
         return raw.execute(delete, (Tier.HOUR, row[0], row[0] + DAY_US - 1)).rowcount
 
 
-def delete_old(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_old(raw: Session, cut_us: int) -> int:
     """Delete the slots of a few days, and the counts of a few hours, that are before the cut; return how many."""
-    with transaction(raw):
+    with raw.transaction("usage"):
         oldest = "SELECT start_us FROM usage_slot WHERE tier = ?1 AND start_us < ?2 ORDER BY start_us LIMIT ?3"
         slots = raw.execute(
             f"DELETE FROM usage_slot WHERE tier = ?1 AND start_us IN ({oldest})",  # noqa: S608 - the text above
@@ -349,28 +343,3 @@ def delete_old(raw: sqlite3.Connection, cut_us: int) -> int:
             (cut_us, _SLOTS_PER_CHUNK),
         ).rowcount
     return slots + counts
-
-
-async def verify(reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
-    """Read all slots and parts, a few at a time; count damaged ones, or move them to the table ``damage``."""
-    for select, table in ((_SLOT_ROWS, "usage_slot"), (_PART_ROWS, "usage_part")):
-        last_id: int | None = -LAST_US
-        while last_id is not None:
-            if writer is None:
-                last_id = await reading.run(_check_rows, damage, select, table, last_id, repairing=False)
-            else:
-                last_id = await writer.run(_check_rows, damage, select, table, last_id, repairing=True)
-            await asyncio.sleep(_PAUSE_S)
-
-
-def _check_rows(
-    raw: sqlite3.Connection, damage: DamageLog, select: str, table: str, after_id: int, *, repairing: bool
-) -> int | None:
-    """Check the next few rows; return the last one's id, None at the end."""
-    with transaction(raw) if repairing else snapshot(raw):
-        rows = raw.execute(select, (after_id, _SLOTS_PER_CHUNK)).fetchall()
-        for number, tier, start_us, data in rows:
-            key = (tier, start_us) if table == "usage_slot" else (number,)
-            if _decoded(damage, table, key, (tier, start_us), data) is None and repairing:
-                _set_apart(raw, damage, table, key)
-    return rows[-1][0] if len(rows) == _SLOTS_PER_CHUNK else None

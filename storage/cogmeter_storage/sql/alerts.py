@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt, AuditEntry, Delivery
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.sqlite.connection import snapshot, transaction
-from cogmeter_storage.sqlite.damage import sound_rows
-from cogmeter_storage.sqlite.mutes_and_overrides import add_entry, subject
+from cogmeter_storage.sql.mutes_and_overrides import add_entry, subject
+from cogmeter_storage.sql.session import marks
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Sequence
 
     from cogmeter_storage.alerting import Step
+    from cogmeter_storage.sql.session import Session
 
 _DELETE_ALERTS = 200  # each with about ten changes, deliveries and attempts
 
@@ -27,7 +26,7 @@ ALERT_COLUMNS = ", ".join(f"alert.{name}" for name in _COLUMNS)
 _WRITTEN = tuple(name for name in _FIELDS if name != "id")
 _INSERT = (
     f"INSERT INTO alert ({', '.join(name for name in _COLUMNS if name != 'id')})"  # noqa: S608 - the record's own names
-    f" VALUES ({', '.join('?' * len(_WRITTEN))})"
+    f" VALUES ({', '.join('?' * len(_WRITTEN))}) RETURNING id"
 )
 _UPDATE = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _COLUMNS if name != 'id')} WHERE id = ?"  # noqa: S608 - the record's own names
 
@@ -39,9 +38,7 @@ CHANGE_COLUMNS = (
 CHANGE_WIDTH = len(dataclasses.fields(AlertChange))
 _FINAL_OUTCOMES = ("sent", "failed", "superseded")
 _DELIVERY_COLUMNS = "delivery.id, delivery.target, delivery.attempts, delivery.due_us, delivery.begun_us"
-# Each query contains "state = 'waiting'", because only then can SQLite use the partial index. Without INDEXED BY,
-# SQLite would scan everything that was ever sent in order of the ids.
-_WAITING_DELIVERIES = "delivery INDEXED BY delivery_waiting"
+# Each query contains "state = 'waiting'", because only then can SQLite use the partial index.
 _SAME_PAIR = (
     "SELECT 1 FROM delivery AS other"
     " WHERE other.state = 'waiting' AND other.alert = delivery.alert AND other.target = delivery.target AND other.id"
@@ -68,13 +65,13 @@ def check_steps(steps: Sequence[Step]) -> None:
             raise ValueError(f"alert {alert.uid}: a value is not a number")
 
 
-def save_steps(raw: sqlite3.Connection, steps: Sequence[Step]) -> list[Alert]:
+def save_steps(raw: Session, steps: Sequence[Step]) -> list[Alert]:
     """Implement AlertStore.save; one transaction."""
-    with transaction(raw):
+    with raw.transaction("alerts"):
         return [_save(raw, step) for step in steps]
 
 
-def _save(raw: sqlite3.Connection, step: Step) -> Alert:
+def _save(raw: Session, step: Step) -> Alert:
     known = raw.execute("SELECT id, version, state FROM alert WHERE uid = ?", (step.alert.uid,)).fetchone()
     number, version, state = known or (0, 0, "")
     version += step.change is not None
@@ -83,21 +80,19 @@ def _save(raw: sqlite3.Connection, step: Step) -> Alert:
     if known:
         raw.execute(_UPDATE, (*values, number))
     else:
-        alert = dataclasses.replace(alert, id=raw.execute(_INSERT, values).lastrowid or 0)
+        alert = dataclasses.replace(alert, id=raw.execute(_INSERT, values).fetchone()[0])
     if step.change is not None:
         _add_change(raw, alert, step.change, step.targets, state)
     return alert
 
 
-def _add_change(
-    raw: sqlite3.Connection, alert: Alert, change: AlertChange, targets: Sequence[str], before: str
-) -> None:
+def _add_change(raw: Session, alert: Alert, change: AlertChange, targets: Sequence[str], before: str) -> None:
     values = [getattr(change, field.name) for field in dataclasses.fields(change)][1:-1]
-    added = raw.execute(
+    (added,) = raw.execute(
         "INSERT INTO alert_change (alert, kind, state, severity, message, current, threshold, at_us, actor, note)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (alert.id, *values),
-    ).lastrowid
+    ).fetchone()
     raw.executemany(
         "INSERT INTO delivery (alert, change, target, state, attempts, due_us) VALUES (?, ?, ?, 'waiting', 0, ?)",
         [(alert.id, added, target, change.at_us) for target in dict.fromkeys(targets)],
@@ -109,16 +104,16 @@ def _add_change(
         )
 
 
-def delete_unfired(raw: sqlite3.Connection, uids: Collection[str]) -> None:
+def delete_unfired(raw: Session, uids: Collection[str]) -> None:
     """Implement AlertStore.delete_unfired; one transaction."""
     find = "SELECT id FROM alert WHERE uid = ? AND fired_us IS NULL"
-    with transaction(raw):
+    with raw.transaction("alerts"):
         _delete(raw, [row for uid in uids for row in raw.execute(find, (uid,)).fetchall()])
 
 
-def delete_resolved(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_resolved(raw: Session, cut_us: int) -> int:
     """Delete a few alerts that were resolved before the cut and have no waiting delivery; return how many."""
-    with transaction(raw):
+    with raw.transaction("alerts"):
         rows = raw.execute(
             "SELECT id FROM alert WHERE state = 'resolved' AND changed_us < ? AND NOT EXISTS"
             " (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND delivery.state = 'waiting')"
@@ -129,14 +124,14 @@ def delete_resolved(raw: sqlite3.Connection, cut_us: int) -> int:
     return len(rows)
 
 
-def _delete(raw: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:
+def _delete(raw: Session, rows: Sequence[tuple[int]]) -> None:
     for table in ("attempt", "receipt", "delivery", "alert_change"):
         raw.executemany(f"DELETE FROM {table} WHERE alert = ?", rows)  # noqa: S608 - one of the names above
     raw.executemany("DELETE FROM alert WHERE id = ?", rows)
 
 
 def read_alerts(
-    raw: sqlite3.Connection,
+    raw: Session,
     states: Sequence[str],
     *,
     since_us: int,
@@ -147,30 +142,40 @@ def read_alerts(
 ) -> list[Alert]:
     """Implement AlertStore.alerts."""
     rows = raw.execute(
-        f"SELECT {ALERT_COLUMNS} FROM alert WHERE state IN ({', '.join('?' * len(states))}) AND changed_us >= ?"  # noqa: S608 - the columns and question marks are ours
-        f" AND {sound_rows('alert')} AND ifnull(service = ?, 1) AND ifnull(group_uid = ?, 1)"
+        f"SELECT {ALERT_COLUMNS} FROM alert WHERE state IN ({marks(states)}) AND changed_us >= ?"  # noqa: S608 - the columns and question marks are ours
+        f" AND {raw.sound_rows('alert')} AND (? IS NULL OR service = ?) AND (? IS NULL OR group_uid = ?)"
         " ORDER BY started_us DESC, id DESC LIMIT ? OFFSET ?",
-        (*states, since_us, service, group, max(limit, 0), max(offset, 0)),  # a negative LIMIT means no limit
+        (
+            *states,
+            since_us,
+            service,
+            service,
+            group,
+            group,
+            max(limit, 0),
+            max(offset, 0),
+        ),  # a negative LIMIT means no limit
     )
     return [alert_of(row) for row in rows]
 
 
-def read_alert(raw: sqlite3.Connection, uid: str) -> Alert | None:
+def read_alert(raw: Session, uid: str) -> Alert | None:
     """Implement AlertStore.alert."""
-    row = raw.execute(f"SELECT {ALERT_COLUMNS} FROM alert WHERE uid = ? AND {sound_rows('alert')}", (uid,)).fetchone()  # noqa: S608 - the columns are ours
+    find = f"SELECT {ALERT_COLUMNS} FROM alert WHERE uid = ? AND {raw.sound_rows('alert')}"  # noqa: S608 - the columns are ours
+    row = raw.execute(find, (uid,)).fetchone()
     return None if row is None else alert_of(row)
 
 
-def read_changes(raw: sqlite3.Connection, uid: str | None, since_us: int, limit: int) -> list[AlertChange]:
+def read_changes(raw: Session, uid: str | None, since_us: int, limit: int) -> list[AlertChange]:
     """Implement AlertStore.changes."""
     alert_condition = "" if uid is None else " AND alert_change.alert = ?"
-    with snapshot(raw):
+    with raw.snapshot():
         known = () if uid is None else raw.execute("SELECT id FROM alert WHERE uid = ?", (uid,)).fetchone()
         if known is None:
             return []
         rows = raw.execute(
             f"SELECT {CHANGE_COLUMNS} FROM alert_change JOIN alert ON alert.id = alert_change.alert"  # noqa: S608 - the columns are ours
-            f" WHERE at_us >= ?{alert_condition} AND {sound_rows('alert_change')}"
+            f" WHERE at_us >= ?{alert_condition} AND {raw.sound_rows('alert_change')}"
             " ORDER BY at_us DESC, alert_change.id DESC LIMIT ?",
             (since_us, *known, max(limit, 0)),
         )
@@ -191,23 +196,23 @@ def change_of(row: Sequence[Any]) -> AlertChange:
     return AlertChange(uid, kind, AlertState(state), *others)
 
 
-def _due_query(columns: str) -> str:
+def _due_query(raw: Session, columns: str) -> str:
     """Return the query for deliveries that can be sent, each the first of its alert and target, with sound rows."""
-    conditions = " AND ".join(map(sound_rows, ("delivery", "alert_change", "alert")))
+    conditions = " AND ".join(map(raw.sound_rows, ("delivery", "alert_change", "alert")))
     return (
-        f"SELECT {columns} FROM {_WAITING_DELIVERIES}"  # noqa: S608 - the texts above
+        f"SELECT {columns} FROM {raw.indexed('delivery', 'delivery_waiting')}"  # noqa: S608 - the texts above
         " JOIN alert_change ON alert_change.id = delivery.change JOIN alert ON alert.id = delivery.alert"
         " LEFT JOIN receipt ON receipt.alert = delivery.alert AND receipt.target = delivery.target"
         f" WHERE {_FIRST_OF_PAIR} AND {conditions}"
     )
 
 
-def due_deliveries(raw: sqlite3.Connection, now_us: int, target: str | None, limit: int) -> list[Delivery]:
+def due_deliveries(raw: Session, now_us: int, target: str | None, limit: int) -> list[Delivery]:
     """Implement AlertStore.due."""
     columns = (
         f"{_DELIVERY_COLUMNS}, receipt.value, EXISTS ({_SAME_PAIR} > delivery.id), {CHANGE_COLUMNS}, {ALERT_COLUMNS}"
     )
-    statement = f"{_due_query(columns)} AND delivery.due_us <= ?2 ORDER BY delivery.id LIMIT ?3"
+    statement = f"{_due_query(raw, columns)} AND delivery.due_us <= ?2 ORDER BY delivery.id LIMIT ?3"
     return [_delivery_of(row) for row in raw.execute(statement, (target, now_us, max(limit, 0)))]
 
 
@@ -217,13 +222,13 @@ def _delivery_of(row: Sequence[Any]) -> Delivery:
     return Delivery(number, target, change, alert, attempts, due_us, begun_us, receipt, bool(superseded))
 
 
-def next_due_us(raw: sqlite3.Connection, target: str | None) -> int | None:
+def next_due_us(raw: Session, target: str | None) -> int | None:
     """Implement AlertStore.next_due_us."""
-    (first,) = raw.execute(_due_query("min(delivery.due_us)"), (target,)).fetchone()
+    (first,) = raw.execute(_due_query(raw, "min(delivery.due_us)"), (target,)).fetchone()
     return None if first is None else int(first)
 
 
-def fail_damaged_deliveries(raw: sqlite3.Connection, now_us: int) -> int:
+def fail_damaged_deliveries(raw: Session, now_us: int) -> int:
     """Fail deliveries whose alert or change is gone, because they block the later ones; return how many."""
     return raw.execute(
         "UPDATE delivery SET state = 'failed', ended_us = ? WHERE state = 'waiting' AND NOT ("
@@ -233,9 +238,9 @@ def fail_damaged_deliveries(raw: sqlite3.Connection, now_us: int) -> int:
     ).rowcount
 
 
-def begin_attempt(raw: sqlite3.Connection, delivery: int, now_us: int) -> None:
+def begin_attempt(raw: Session, delivery: int, now_us: int) -> None:
     """Implement AlertStore.begin; one transaction."""
-    with transaction(raw):
+    with raw.transaction("alerts"):
         _waiting_delivery(raw, delivery)
         raw.execute("UPDATE delivery SET begun_us = ?, attempts = attempts + 1 WHERE id = ?", (now_us, delivery))
 
@@ -253,7 +258,7 @@ def check_attempt_end(outcome: str, due_us: int | None) -> None:
 
 
 def end_attempt(
-    raw: sqlite3.Connection,
+    raw: Session,
     delivery: int,
     *,
     outcome: str,
@@ -263,7 +268,7 @@ def end_attempt(
     receipt: str | None,
 ) -> None:
     """Implement AlertStore.end; one transaction."""
-    with transaction(raw):
+    with raw.transaction("alerts"):
         alert, target, begun_us = _waiting_delivery(raw, delivery)
         at_us = now_us if begun_us is None else begun_us
         raw.execute(
@@ -273,7 +278,9 @@ def end_attempt(
         )
         if receipt is not None:
             raw.execute(
-                "INSERT OR REPLACE INTO receipt (alert, target, value) VALUES (?, ?, ?)", (alert, target, receipt)
+                "INSERT INTO receipt (alert, target, value) VALUES (?, ?, ?)"
+                " ON CONFLICT (alert, target) DO UPDATE SET value = excluded.value",
+                (alert, target, receipt),
             )
         if outcome == "retry":
             raw.execute("UPDATE delivery SET begun_us = NULL, due_us = ? WHERE id = ?", (due_us, delivery))
@@ -281,7 +288,7 @@ def end_attempt(
             raw.execute("UPDATE delivery SET state = ?, ended_us = ? WHERE id = ?", (outcome, now_us, delivery))
 
 
-def _waiting_delivery(raw: sqlite3.Connection, delivery: int) -> tuple[int, str, int | None]:
+def _waiting_delivery(raw: Session, delivery: int) -> tuple[int, str, int | None]:
     """Return alert, target and start of a waiting delivery."""
     find = "SELECT alert, target, begun_us FROM delivery WHERE id = ? AND state = 'waiting'"
     row: tuple[int, str, int | None] | None = raw.execute(find, (delivery,)).fetchone()
@@ -292,7 +299,7 @@ def _waiting_delivery(raw: sqlite3.Connection, delivery: int) -> tuple[int, str,
     return row
 
 
-def read_receipt(raw: sqlite3.Connection, alert: str, target: str) -> str | None:
+def read_receipt(raw: Session, alert: str, target: str) -> str | None:
     """Implement AlertStore.receipt."""
     row = raw.execute(
         "SELECT value FROM receipt WHERE alert = (SELECT id FROM alert WHERE uid = ?) AND target = ?", (alert, target)
@@ -300,12 +307,12 @@ def read_receipt(raw: sqlite3.Connection, alert: str, target: str) -> str | None
     return None if row is None else str(row[0])
 
 
-def read_attempts(raw: sqlite3.Connection, alert: str | None, limit: int) -> list[Attempt]:
+def read_attempts(raw: Session, alert: str | None, limit: int) -> list[Attempt]:
     """Implement AlertStore.attempts."""
     alert_condition = "" if alert is None else " AND alert.uid = ?"
     rows = raw.execute(
         "SELECT delivery, target, alert.uid, at_us, took_us, outcome, error"  # noqa: S608 - one of the two texts above
-        f" FROM attempt JOIN alert ON alert.id = attempt.alert WHERE {sound_rows('attempt')}{alert_condition}"
+        f" FROM attempt JOIN alert ON alert.id = attempt.alert WHERE {raw.sound_rows('attempt')}{alert_condition}"
         " ORDER BY attempt.id DESC LIMIT ?",
         (*(() if alert is None else (alert,)), max(limit, 0)),
     )

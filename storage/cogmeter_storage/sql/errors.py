@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter_storage.alerting import AuditEntry
+from cogmeter_storage.clock import format_time
 from cogmeter_storage.errors import (
     MAX_EXAMPLES,
     MAX_PEOPLE,
@@ -19,16 +20,14 @@ from cogmeter_storage.errors import (
     UnknownErrorGroupError,
 )
 from cogmeter_storage.model import DAY_US
-from cogmeter_storage.sqlite.connection import snapshot, transaction
-from cogmeter_storage.sqlite.damage import format_time, move_damaged_rows, sound_rows
-from cogmeter_storage.sqlite.mutes_and_overrides import add_entry
+from cogmeter_storage.sql.mutes_and_overrides import add_entry
+from cogmeter_storage.sql.session import marks
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Sequence
 
     from cogmeter_storage.errors import ErrorBatch
-    from cogmeter_storage.sqlite.damage import DamageLog
+    from cogmeter_storage.sql.session import DamagedRows, Session
 
 _DELETE_GROUPS: Final = 200  # each with up to 2,000 hashes of people
 _DELETE_ROWS: Final = 5_000
@@ -42,20 +41,21 @@ _FIELDS: Final = (
 _COLUMNS: Final = ", ".join(_FIELDS + _PLACE)
 _INSERT: Final = (
     "INSERT INTO error_group (type, message, file, function, line, own, last_us, last_version, total, first_us,"
-    " first_version, fingerprint, kind, resolved_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')"
+    " first_version, fingerprint, kind, resolved_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '') RETURNING id"
 )
 # The newest error names the group: the last_us of the statement's row is the one before.
 _UPDATE_NEWEST: Final = (
     "UPDATE error_group SET type = ?, message = ?, file = ?, function = ?, line = ?, own = ?, last_us = ?,"
-    " last_version = ifnull(?, last_version) WHERE id = ? AND last_us <= ?"
+    " last_version = coalesce(?, last_version) WHERE id = ? AND last_us <= ?"
 )
 _UPDATE: Final = (
-    "UPDATE error_group SET total = total + ?, first_us = min(first_us, ?), first_version = ifnull(first_version, ?)"
-    " WHERE id = ?"
+    "UPDATE error_group SET total = total + ?1, first_us = CASE WHEN first_us < ?2 THEN first_us ELSE ?2 END,"
+    " first_version = coalesce(first_version, ?3)"
+    " WHERE id = ?4"
 )
 _COUNT: Final = (
     "INSERT INTO error_count (error_group, day, service, operation, errors) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET errors = errors + excluded.errors"
+    " ON CONFLICT (error_group, day, service, operation) DO UPDATE SET errors = error_count.errors + excluded.errors"
 )
 
 
@@ -72,10 +72,10 @@ def check_batches(batches: Sequence[ErrorBatch]) -> None:
             raise ValueError(f"error {batch.fingerprint}: first_us={batch.first_us} is after last_us={batch.last_us}")
 
 
-def add_batches(raw: sqlite3.Connection, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
+def add_batches(raw: Session, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
     """Implement ErrorStore.add; one transaction."""
     changes: dict[int, bool] = {}
-    with transaction(raw):
+    with raw.transaction("errors"):
         for batch in batches:
             number, change = _add_to_group(raw, batch)
             _add_details(raw, number, batch)
@@ -84,14 +84,14 @@ def add_batches(raw: sqlite3.Connection, batches: Sequence[ErrorBatch]) -> list[
         return [ErrorChange(_group(raw, number), reopened) for number, reopened in changes.items()]
 
 
-def _add_to_group(raw: sqlite3.Connection, batch: ErrorBatch) -> tuple[int, bool | None]:
+def _add_to_group(raw: Session, batch: ErrorBatch) -> tuple[int, bool | None]:
     """Count a batch in its group; return the group's id, and False if it is new, True if reopened, else None."""
     named = (_storable(batch.type), _storable(batch.message), *_place_columns(batch.place), batch.last_us)
     total = sum(batch.counts.values())
     known = _known_group(raw, batch)
     if known is None:
         others = (batch.version, total, batch.first_us, batch.version, batch.fingerprint, batch.kind.value)
-        return raw.execute(_INSERT, (*named, *others)).lastrowid or 0, False
+        return raw.execute(_INSERT, (*named, *others)).fetchone()[0], False
     number, resolved_us = known
     raw.execute(_UPDATE_NEWEST, (*named, batch.version, number, batch.last_us))
     raw.execute(_UPDATE, (total, batch.first_us, batch.version, number))
@@ -102,21 +102,23 @@ def _add_to_group(raw: sqlite3.Connection, batch: ErrorBatch) -> tuple[int, bool
     return number, True
 
 
-def _known_group(raw: sqlite3.Connection, batch: ErrorBatch) -> tuple[int, int | None] | None:
+def _known_group(raw: Session, batch: ErrorBatch) -> tuple[int, int | None] | None:
     """Return id and resolution of the batch's group; a damaged group is moved away, and begins again."""
-    find = f"SELECT id, resolved_us, {sound_rows('error_group')} FROM error_group WHERE fingerprint = ? AND kind = ?"  # noqa: S608 - names of our columns
+    find = (
+        f"SELECT id, resolved_us, {raw.sound_rows('error_group')} FROM error_group WHERE fingerprint = ? AND kind = ?"  # noqa: S608 - names of our columns
+    )
     row = raw.execute(find, (batch.fingerprint, batch.kind.value)).fetchone()
     if row is None:
         return None
     number, resolved_us, sound = row
     if sound:
         return number, resolved_us
-    move_damaged_rows(raw, "error_group", "id = ?", (number,))
+    raw.move_damaged_rows("error_group", "id = ?", (number,))
     _delete_details(raw, [(number,)])
     return None
 
 
-def _add_details(raw: sqlite3.Connection, number: int, batch: ErrorBatch) -> None:
+def _add_details(raw: Session, number: int, batch: ErrorBatch) -> None:
     counts = batch.counts.items()
     raw.executemany(_COUNT, [(number, day, service, name, errors) for (service, name, day), errors in counts])
     _add_people(raw, number, "user", batch.users)
@@ -124,7 +126,7 @@ def _add_details(raw: sqlite3.Connection, number: int, batch: ErrorBatch) -> Non
     if not batch.examples:
         return
     raw.executemany(
-        "INSERT INTO error_example (error_group, at_us, service, operation, user, version, chain)"
+        'INSERT INTO error_example (error_group, at_us, service, operation, "user", version, chain)'
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(number, *_example_row(example)) for example in batch.examples[-MAX_EXAMPLES:]],
     )
@@ -135,7 +137,7 @@ def _add_details(raw: sqlite3.Connection, number: int, batch: ErrorBatch) -> Non
     )
 
 
-def _add_people(raw: sqlite3.Connection, number: int, kind: str, hashes: Collection[str]) -> None:
+def _add_people(raw: Session, number: int, kind: str, hashes: Collection[str]) -> None:
     """Store the hashes that the group does not have yet, up to the maximum."""
     if not hashes:
         return
@@ -148,14 +150,14 @@ def _add_people(raw: sqlite3.Connection, number: int, kind: str, hashes: Collect
         stored = {value for (value,) in raw.execute(f"SELECT hash {of_group}", (number, kind))}
         new = [value for value in new if value not in stored][: MAX_PEOPLE - known]
     raw.executemany(
-        "INSERT OR IGNORE INTO error_person (error_group, kind, hash) VALUES (?, ?, ?)",
+        "INSERT INTO error_person (error_group, kind, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         [(number, kind, value) for value in new],
     )
 
 
-def resolve(raw: sqlite3.Connection, number: int, actor: str, now_us: int) -> ErrorGroup:
+def resolve(raw: Session, number: int, actor: str, now_us: int) -> ErrorGroup:
     """Implement ErrorStore.resolve; one transaction."""
-    with transaction(raw):
+    with raw.transaction("errors"):
         group = _group(raw, number)
         if group.resolved_us is not None:
             return group
@@ -165,9 +167,9 @@ def resolve(raw: sqlite3.Connection, number: int, actor: str, now_us: int) -> Er
         return _group(raw, number)
 
 
-def mute(raw: sqlite3.Connection, number: int, until_us: int | None, actor: str, now_us: int) -> ErrorGroup:
+def mute(raw: Session, number: int, until_us: int | None, actor: str, now_us: int) -> ErrorGroup:
     """Implement ErrorStore.mute; one transaction."""
-    with transaction(raw):
+    with raw.transaction("errors"):
         group = _group(raw, number)
         if group.muted_until_us == until_us:
             return group
@@ -189,7 +191,7 @@ def _until(until_us: int | None, now_us: int) -> str:
 
 
 def read_groups(
-    raw: sqlite3.Connection,
+    raw: Session,
     days: tuple[int, int],
     services: Sequence[str] | None,
     *,
@@ -199,56 +201,54 @@ def read_groups(
     offset: int,
 ) -> list[ErrorGroup]:
     """Implement ErrorStore.groups."""
-    selected, values = _counts(days, services)
+    selected, values = _counts(raw, days, services)
     state = {None: "", True: " AND resolved_us IS NOT NULL", False: " AND resolved_us IS NULL"}[resolved]
     statement = (
-        f"SELECT {_COLUMNS} FROM error_group WHERE last_us >= ? AND kind IN ({', '.join('?' * len(kinds))}){state}"  # noqa: S608 - names of our columns and question marks
-        f" AND {sound_rows('error_group')} AND EXISTS (SELECT 1 {selected} AND error_group = error_group.id)"
+        f"SELECT {_COLUMNS} FROM error_group WHERE last_us >= ? AND kind IN ({marks(kinds)}){state}"  # noqa: S608 - names of our columns and question marks
+        f" AND {raw.sound_rows('error_group')} AND EXISTS (SELECT 1 {selected} AND error_group = error_group.id)"
         " ORDER BY last_us DESC, id DESC LIMIT ? OFFSET ?"
     )
     page = max(limit, 0), max(offset, 0)  # a negative LIMIT means no limit
-    with snapshot(raw):
+    with raw.snapshot():
         rows = raw.execute(statement, (days[0] * DAY_US, *kinds, *values, *page)).fetchall()
         return [_group_of(raw, row, days, services) for row in rows]
 
 
-def read_group(raw: sqlite3.Connection, damage: DamageLog, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:
+def read_group(raw: Session, damage: DamagedRows, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:
     """Implement ErrorStore.group."""
-    with snapshot(raw):
+    with raw.snapshot():
         try:
             group = _group(raw, number)
         except UnknownErrorGroupError:
             return None
         rows = raw.execute(
-            "SELECT at_us, service, operation, user, version, chain, id FROM error_example"  # noqa: S608 - names of our columns
-            f" WHERE error_group = ? AND {sound_rows('error_example')} ORDER BY at_us DESC, id DESC LIMIT ?",
+            'SELECT at_us, service, operation, "user", version, chain, id FROM error_example'  # noqa: S608 - names of our columns
+            f" WHERE error_group = ? AND {raw.sound_rows('error_example')} ORDER BY at_us DESC, id DESC LIMIT ?",
             (number, MAX_EXAMPLES),
         ).fetchall()
     return group, [example for row in rows if (example := _example_of(row, damage)) is not None]
 
 
-def _group(raw: sqlite3.Connection, number: int) -> ErrorGroup:
+def _group(raw: Session, number: int) -> ErrorGroup:
     """Return one group with all of its stored days.
 
     Raises:
         UnknownErrorGroupError: it does not exist, or is damaged.
     """
-    find = f"SELECT {_COLUMNS} FROM error_group WHERE id = ? AND {sound_rows('error_group')}"  # noqa: S608 - names of our columns
+    find = f"SELECT {_COLUMNS} FROM error_group WHERE id = ? AND {raw.sound_rows('error_group')}"  # noqa: S608 - names of our columns
     row = raw.execute(find, (number,)).fetchone()
     if row is None:
         raise UnknownErrorGroupError(number)
     return _group_of(raw, row, _ALL_DAYS, None)
 
 
-def _group_of(
-    raw: sqlite3.Connection, row: Sequence[Any], days: tuple[int, int], services: Sequence[str] | None
-) -> ErrorGroup:
+def _group_of(raw: Session, row: Sequence[Any], days: tuple[int, int], services: Sequence[str] | None) -> ErrorGroup:
     """Return the record of a sound row of _COLUMNS, with its counts of these days and services."""
     stored: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
     stored["kind"] = ErrorKind(stored["kind"])
     file, function, line, own = row[len(_FIELDS) :]
     number = stored["id"]
-    selected, values = _counts(days, services)
+    selected, values = _counts(raw, days, services)
     values = (*values, number)
     selected += " AND error_group = ?"
     by_day = f"SELECT day, sum(errors) {selected} GROUP BY day ORDER BY day"
@@ -257,7 +257,9 @@ def _group_of(
         " ORDER BY sum(errors) DESC, service, operation LIMIT ?"
     )
     counted: list[tuple[int, int]] = raw.execute(by_day, values).fetchall()
-    people = f"SELECT count(*) FROM error_person WHERE error_group = ? AND kind = ? AND {sound_rows('error_person')}"  # noqa: S608 - names of our columns
+    people = (
+        f"SELECT count(*) FROM error_person WHERE error_group = ? AND kind = ? AND {raw.sound_rows('error_person')}"  # noqa: S608 - names of our columns
+    )
     users, guilds = (raw.execute(people, (number, kind)).fetchone()[0] for kind in ("user", "guild"))
     return ErrorGroup(
         **stored,
@@ -270,14 +272,14 @@ def _group_of(
     )
 
 
-def _counts(days: tuple[int, int], services: Sequence[str] | None) -> tuple[str, tuple[object, ...]]:
+def _counts(raw: Session, days: tuple[int, int], services: Sequence[str] | None) -> tuple[str, tuple[object, ...]]:
     """Return the query part that selects the sound counts of these days and services, and its values."""
     selected = "FROM error_count WHERE day BETWEEN ? AND ?"
     values: tuple[object, ...] = days
     if services is not None:
-        selected += " AND service IN (SELECT value FROM json_each(?))"  # the number of parameters is limited
-        values = (*days, json.dumps(services))
-    return f"{selected} AND {sound_rows('error_count')}", values
+        selected += f" AND service IN ({marks(services)})"
+        values = (*days, *services)
+    return f"{selected} AND {raw.sound_rows('error_count')}", values
 
 
 def _example_row(example: ErrorExample) -> tuple[object, ...]:
@@ -286,7 +288,7 @@ def _example_row(example: ErrorExample) -> tuple[object, ...]:
     return example.at_us, example.service, example.operation, example.user, example.version, text
 
 
-def _example_of(row: Sequence[Any], damage: DamageLog) -> ErrorExample | None:
+def _example_of(row: Sequence[Any], damage: DamagedRows) -> ErrorExample | None:
     at_us, service, operation, user, version, text, number = row
     try:
         chain = tuple(_link_of(*link) for link in json.loads(text))
@@ -317,21 +319,22 @@ def _storable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def move_future_counts(raw: sqlite3.Connection, ahead_us: int, now_us: int) -> None:
+def move_future_counts(raw: Session, ahead_us: int, now_us: int) -> None:
     """Add the counts of days after the one of ``ahead_us`` to the day of ``now_us``, in the caller's transaction."""
-    later = f"FROM error_count WHERE day > ?1 AND {sound_rows('error_count')}"
+    later = f"FROM error_count WHERE day > ?1 AND {raw.sound_rows('error_count')}"
     raw.execute(
         "INSERT INTO error_count (error_group, day, service, operation, errors)"
         f" SELECT error_group, ?2, service, operation, sum(errors) {later} GROUP BY error_group, service, operation"
-        " ON CONFLICT DO UPDATE SET errors = errors + excluded.errors",
+        " ON CONFLICT (error_group, day, service, operation)"
+        " DO UPDATE SET errors = error_count.errors + excluded.errors",
         (ahead_us // DAY_US, now_us // DAY_US),
     )
     raw.execute(f"DELETE {later}", (ahead_us // DAY_US,))
 
 
-def delete_old_groups(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_old_groups(raw: Session, cut_us: int) -> int:
     """Delete a few groups whose last error was before the cut; return how many."""
-    with transaction(raw):
+    with raw.transaction("errors"):
         find = "SELECT id FROM error_group WHERE last_us < ? ORDER BY last_us LIMIT ?"
         rows = raw.execute(find, (cut_us, _DELETE_GROUPS)).fetchall()
         _delete_details(raw, rows)
@@ -339,13 +342,13 @@ def delete_old_groups(raw: sqlite3.Connection, cut_us: int) -> int:
     return len(rows)
 
 
-def delete_old_details(raw: sqlite3.Connection, cut_us: int) -> int:
+def delete_old_details(raw: Session, cut_us: int) -> int:
     """Delete a few counts and examples from before the cut of groups that are still kept; return how many."""
     groups = "error_group IN (SELECT id FROM error_group WHERE first_us < ?1)"
     key = "error_group, day, service, operation"
     days = f"SELECT {key} FROM error_count WHERE {groups} AND day < ?2 LIMIT ?3"  # noqa: S608 - names of our columns
     examples = f"SELECT id FROM error_example WHERE {groups} AND at_us < ?1 LIMIT ?2"  # noqa: S608 - names of our columns
-    with transaction(raw):
+    with raw.transaction("errors"):
         removed = raw.execute(
             f"DELETE FROM error_count WHERE ({key}) IN ({days})",  # noqa: S608 - the text above
             (cut_us, cut_us // DAY_US, _DELETE_ROWS),
@@ -359,12 +362,12 @@ def delete_old_details(raw: sqlite3.Connection, cut_us: int) -> int:
         )
 
 
-def delete_orphans(raw: sqlite3.Connection) -> None:
+def delete_orphans(raw: Session) -> None:
     """Delete what belongs to no group, in the caller's transaction, after damaged groups were moved."""
     for table in _DETAILS:
         raw.execute(f"DELETE FROM {table} WHERE error_group NOT IN (SELECT id FROM error_group)")  # noqa: S608 - names of our tables
 
 
-def _delete_details(raw: sqlite3.Connection, rows: Sequence[tuple[int]]) -> None:
+def _delete_details(raw: Session, rows: Sequence[tuple[int]]) -> None:
     for table in _DETAILS:
         raw.executemany(f"DELETE FROM {table} WHERE error_group = ?", rows)  # noqa: S608 - names of our tables

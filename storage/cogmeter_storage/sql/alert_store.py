@@ -1,25 +1,24 @@
-"""The AlertStore on SQLite: sends each call to the reading or the writing connection."""
+"""The AlertStore: sends each call to the reading or the writing connection."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cogmeter_storage.alerting import ACTIVE
-from cogmeter_storage.sqlite import alerts, mutes_and_overrides
+from cogmeter_storage.sql import alerts, mutes_and_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt, AuditEntry, Delivery, Mute, Step
-    from cogmeter_storage.sqlite.connection import Connection
-    from cogmeter_storage.sqlite.writer import Writer
+    from cogmeter_storage.sql.session import Runner
 
 
-class SqliteAlertStore:
+class SqlAlertStore:
     """The state of alerting in the store's file; see AlertStore for the contract of each method."""
 
-    def __init__(self, reading: Connection, writer: Callable[[], Writer]) -> None:
-        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
+    def __init__(self, reading: Runner, writer: Callable[[], Runner]) -> None:
+        """``writer`` raises StorageError when the store is read-only."""
         self._reading = reading
         self._writer = writer
 

@@ -1,4 +1,4 @@
-"""The ErrorStore on SQLite: sends each call to the reading or the writing connection."""
+"""The ErrorStore: sends each call to the reading or the writing connection."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import DAY_US
-from cogmeter_storage.sqlite import errors
+from cogmeter_storage.sql import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cogmeter_storage.errors import ErrorBatch, ErrorChange, ErrorExample, ErrorGroup
-    from cogmeter_storage.sqlite.connection import Connection
-    from cogmeter_storage.sqlite.damage import DamageLog
-    from cogmeter_storage.sqlite.writer import Writer
+    from cogmeter_storage.sql.session import DamagedRows, Runner
 
 
-class SqliteErrorStore:
+class SqlErrorStore:
     """The errors in the store's file; see ErrorStore for the contract of each method."""
 
-    def __init__(self, reading: Connection, writer: Callable[[], Writer], damage: DamageLog) -> None:
-        """Use SqliteStore instead; ``writer`` raises StorageError when the store is read-only."""
+    def __init__(self, reading: Runner, writer: Callable[[], Runner], damage: DamagedRows) -> None:
+        """``writer`` raises StorageError when the store is read-only."""
         self._reading = reading
         self._writer = writer
         self._damage = damage
