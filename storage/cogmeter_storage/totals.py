@@ -11,10 +11,15 @@ from cogmeter_storage.model import MINUTE_US, Outcome, Totals
 from cogmeter_storage.slot import SlotFormatError, concatenate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from cogmeter_storage.model import Int64Array
+    from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.slot import Column, Slot
+
+# Buckets added up at once: few enough that no numpy call holds the GIL for long, and enough that the fixed cost of a
+# call is small.
+_CHUNK_BUCKETS = 40_000
 
 
 class Lookup:
@@ -97,3 +102,17 @@ class Accumulator:
             max_us=self._max_us[:-1].reshape(shape),
             buckets=self._buckets[:-BUCKETS].reshape(*shape, BUCKETS),
         )
+
+
+def add_in_chunks(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
+    """Add slots, a few at once."""
+    chunk: list[SealedSlot] = []
+    buckets = 0
+    for slot in slots:
+        chunk.append(slot)
+        buckets += slot.slot.buckets.size
+        if buckets > _CHUNK_BUCKETS:
+            sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
+            chunk, buckets = [], 0
+    if chunk:
+        sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from postgres_server import PROGRAMS, Bouncer, Server, server
 
 from cogmeter_storage import Row, Store, open_store
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
-from cogmeter_storage.model import DAY_US
+from cogmeter_storage.model import DAY_US, HOUR_US
 
 NOON = 1_750_075_200_000_000  # 2025-06-16 12:00:00 UTC, a border of minutes and hours
 NAMES = [("alpha", "one"), ("alpha", "two"), ("beta", "one")]
 
 
-class SqliteBackend:
-    """A fresh SQLite file in a folder."""
+class Backend:
+    """An empty database."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder / 'performance.db'}"
+    url: str
+    raw_width_us = HOUR_US  # operations and minutes are removed in whole slots of this width
 
     async def open(self, **options: bool) -> Store:
         return await open_store(self.url, **options)
@@ -35,21 +37,62 @@ class SqliteBackend:
             await store.close()
 
 
-BACKENDS = [SqliteBackend]  # another one joins the contract suite by a line here
+class SqliteBackend(Backend):
+    """A fresh SQLite file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'performance.db'}"
+
+
+class PostgresBackend(Backend):
+    """A fresh database of a PostgreSQL server, reached directly or through PgBouncer."""
+
+    raw_width_us = DAY_US
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bouncer(postgres_server: Server) -> Iterator[Bouncer]:
+    started = Bouncer(postgres_server.folder, postgres_server)
+    yield started
+    started.stop()
+
+
+BACKENDS = ["sqlite", "postgres", "pgbouncer"]  # another one joins the contract suite by a line here and one below
 
 
 @pytest.fixture(params=BACKENDS)
-def backend_class(request: pytest.FixtureRequest) -> Callable[[Path], SqliteBackend]:
-    return request.param
+def backend_class(request: pytest.FixtureRequest, needed: Callable[[object, str], None]) -> Callable[[Path], Backend]:
+    if request.param == "sqlite":
+        return SqliteBackend
+    needed(PROGRAMS, "PostgreSQL")
+    if request.param == "pgbouncer":
+        needed(shutil.which("pgbouncer"), "PgBouncer")
+    reached = request.getfixturevalue("bouncer" if request.param == "pgbouncer" else "postgres_server")
+    made = request.getfixturevalue("postgres_server")
+
+    def empty(_folder: Path) -> Backend:
+        made.clear("postgres")
+        return PostgresBackend(reached.url("postgres"))
+
+    return empty
 
 
 @pytest.fixture
-def backend(backend_class: Callable[[Path], SqliteBackend], tmp_path: Path) -> SqliteBackend:
+def backend(backend_class: Callable[[Path], Backend], tmp_path: Path) -> Backend:
     return backend_class(tmp_path)
 
 
 @pytest.fixture
-async def store(backend: SqliteBackend) -> AsyncIterator[Store]:
+async def store(backend: Backend) -> AsyncIterator[Store]:
     """An empty store that knows NAMES as series 1, 2, 3."""
     async with backend.store() as store:
         assert await store.series_ids(NAMES) == [1, 2, 3]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
-    from cogmeter_storage.sql.session import DamagedRows, Session
+    from cogmeter_storage.sql.session import DamagedRows, Runner, Session
 
 PIECE_US = 2 * DAY_US  # aggregated at once: with a sample every 15 s, 11,520 of one gauge
 _SAMPLES_PER_DELETE = 5000
@@ -44,6 +44,23 @@ def read_samples(
         f" AND at_us >= ? AND at_us < ? AND {raw.sound_rows('sample')} ORDER BY at_us"
     )
     return {name: raw.execute(find, (name, since_us, until_us)).fetchall() for name in names}
+
+
+async def all_sample_steps(
+    reading: Runner, names: Collection[str], since_us: int, until_us: int, *, step_us: int
+) -> dict[str, dict[int, SampleStep]]:
+    """Implement Store.sample_steps."""
+    if step_us < 1:
+        raise ValueError(f"step_us is {step_us}: it must be at least 1")
+    piece_us = max(PIECE_US // step_us, 1) * step_us
+    found: dict[str, dict[int, SampleStep]] = {name: {} for name in names}
+    for name, steps in found.items():
+        for start_us in range(since_us, until_us, piece_us):
+            end_us = min(start_us + piece_us, until_us)
+            first = (start_us - since_us) // step_us
+            read = await reading.run(read_sample_steps, name, start_us, end_us, step_us)
+            steps.update((first + number, step) for number, step in read)
+    return found
 
 
 def read_sample_steps(

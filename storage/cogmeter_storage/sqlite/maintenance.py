@@ -12,9 +12,7 @@ from cogmeter_storage.base import CorruptStoreError
 from cogmeter_storage.model import DAY_US, HOUR_US, Cleaned, Retention, Tier
 from cogmeter_storage.rollup import fold
 from cogmeter_storage.sql import costs, usage
-from cogmeter_storage.sql.alerts import delete_resolved
-from cogmeter_storage.sql.errors import delete_old_details, delete_old_groups
-from cogmeter_storage.sql.observations import delete_samples, delete_traces
+from cogmeter_storage.sql.cleaning import clean_small_tables, cut_us
 from cogmeter_storage.sqlite.connection import transaction
 from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.database_file import connect
@@ -23,7 +21,7 @@ from cogmeter_storage.sqlite.slots import FINER, last_slot, read_slots, sealed_i
 from cogmeter_storage.sqlite.verify import repair_all, verify_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import ExitStack
     from types import TracebackType
     from typing import Self, TypeAlias
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
 _CHECKPOINT_INTERVAL_S = 0.25  # each one waits for the disk
 _DELETE_ROWS = 5000
 _PAUSE_S = 0.005
-# How long the sketches of hours are kept beside those of days: a week of them would take 16% of the disk, not 7%.
-_USAGE_HOURS = 48.0
 # The time range whose slots one transaction deletes: a few megabytes of blobs.
 _DELETE_RANGE_US = {Tier.MINUTE: 2 * HOUR_US, Tier.HOUR: DAY_US, Tier.DAY: 30 * DAY_US}
 
@@ -131,46 +127,39 @@ async def clean(writer: Writer, retention: Retention, now_us: int) -> Cleaned:
     Cuts are on the borders of the coarser tier, so that a slot always replaces all of its finer ones. Nothing is
     removed that the coarser tier does not contain yet.
     """
-    raw_cut = _cut(now_us, retention.raw_hours, HOUR_US)
+    raw_cut = cut_us(now_us, retention.raw_hours, HOUR_US)
     cuts = {
         Tier.MINUTE: raw_cut,
-        Tier.HOUR: _cut(now_us, retention.hour_hours, DAY_US),
-        Tier.DAY: _cut(now_us, retention.day_hours, DAY_US),
+        Tier.HOUR: cut_us(now_us, retention.hour_hours, DAY_US),
+        Tier.DAY: cut_us(now_us, retention.day_hours, DAY_US),
     }
     await _verify_before_clean(writer, cuts)
     failed: list[CorruptStoreError] = []
     async with Checkpointer(writer) as checkpointer:
         delete_all, damage = partial(_delete_in_chunks, writer, checkpointer, failed), writer.damage
-        cleaned = Cleaned(
-            operations=await delete_all(partial(_delete_operations, damage=damage, cut_us=raw_cut)),
-            slots=sum(
-                [
-                    await delete_all(partial(_delete_slots, damage=damage, tier=tier, cut_us=cut))
-                    for tier, cut in cuts.items()
-                ]
-            ),
-            traces=await delete_all(partial(delete_traces, cut_us=raw_cut)),
-            samples=await delete_all(partial(delete_samples, cut_us=raw_cut)),
-            alerts=await _clean_alerting(delete_all, raw_cut, cuts[Tier.DAY]),
-            errors=await _clean_errors(delete_all, _cut(now_us, retention.error_hours, DAY_US)),
+        operations = await delete_all(partial(_delete_operations, damage=damage, before_us=raw_cut))
+        slots = 0
+        for tier, before_us in cuts.items():
+            slots += await delete_all(partial(_delete_slots, damage=damage, tier=tier, before_us=before_us))
+        small = await clean_small_tables(
+            delete_all, retention, now_us, corrections=("damage", "set_apart", "clock_step")
         )
-        await delete_all(
-            partial(usage.delete_hours, cut_us=_cut(now_us, min(_USAGE_HOURS, retention.raw_hours), DAY_US))
-        )
-        await delete_all(partial(usage.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
-        await delete_all(partial(costs.delete_old, cut_us=min(raw_cut, cuts[Tier.HOUR])))
     if failed:
         raise failed[0]
-    return cleaned
+    return Cleaned(operations, slots, **small._asdict())
 
 
 async def _verify_before_clean(writer: Writer, cuts: Mapping[Tier, int]) -> None:
     """Repair the slots that replace the data to be removed, while there is finer data to rebuild them from."""
-    for tier, cut_us in ((Tier.MINUTE, cuts[Tier.MINUTE]), (Tier.HOUR, cuts[Tier.MINUTE]), (Tier.DAY, cuts[Tier.HOUR])):
+    for tier, until_us in (
+        (Tier.MINUTE, cuts[Tier.MINUTE]),
+        (Tier.HOUR, cuts[Tier.MINUTE]),
+        (Tier.DAY, cuts[Tier.HOUR]),
+    ):
         first_us = await writer.run(_first_finer, tier)
         if first_us is not None:
             since_us = first_us // tier.width_us * tier.width_us
-            await verify_slots(writer, writer.damage, tier, since_us=since_us, until_us=cut_us)
+            await verify_slots(writer, writer.damage, tier, since_us=since_us, until_us=until_us)
     await repair_all(writer)
 
 
@@ -188,30 +177,6 @@ def _first_start(raw: SqliteSession, tier: Tier) -> int | None:
     find = f"SELECT start_us FROM slot WHERE tier = ? AND {sound_rows('slot')} ORDER BY start_us LIMIT 1"  # noqa: S608 - names of our columns
     row = raw.execute(find, (tier,)).fetchone()
     return None if row is None else int(row[0])
-
-
-async def _clean_alerting(delete_all: Callable[[Deletion], Awaitable[int]], raw_cut: int, day_cut: int) -> int:
-    """Remove resolved alerts, records around them, and old damage; return how many alerts."""
-    alerts = await delete_all(partial(delete_resolved, cut_us=day_cut))
-    for table, time_column, cut_us in (
-        ("attempt", "at_us", raw_cut),
-        ("delivery", "ended_us", raw_cut),  # NULL while it waits, so never before the cut
-        ("mute", "until_us", raw_cut),
-        ("audit", "at_us", day_cut),
-        ("marker", "at_us", day_cut),
-        ("damage", "at_us", raw_cut),
-        ("set_apart", "at_us", raw_cut),
-        ("clock_step", "at_us", raw_cut),
-    ):
-        await delete_all(partial(_delete_rows, table=table, time_column=time_column, cut_us=cut_us))
-    return alerts
-
-
-async def _clean_errors(delete_all: Callable[[Deletion], Awaitable[int]], cut_us: int) -> int:
-    """Remove the error groups without an error since the cut, and older counts and examples; return how many groups."""
-    groups = await delete_all(partial(delete_old_groups, cut_us=cut_us))
-    await delete_all(partial(delete_old_details, cut_us=cut_us))
-    return groups
 
 
 async def _delete_in_chunks(
@@ -232,36 +197,25 @@ async def _delete_in_chunks(
     return total
 
 
-def _cut(now_us: int, hours: float, width_us: int) -> int:
-    return int(now_us - hours * HOUR_US) // width_us * width_us
-
-
-def _delete_operations(raw: SqliteSession, damage: DamageLog, cut_us: int) -> int:
+def _delete_operations(raw: SqliteSession, damage: DamageLog, before_us: int) -> int:
     """Delete the oldest few sealed operations that ended before the cut; return how many."""
     (first_id,) = raw.execute("SELECT ifnull(min(id), 1) FROM operation").fetchone()
-    last_id = min(first_id_from(raw, cut_us) - 1, sealed_id(raw, damage), first_id + _DELETE_ROWS - 1)
+    last_id = min(first_id_from(raw, before_us) - 1, sealed_id(raw, damage), first_id + _DELETE_ROWS - 1)
     if last_id < first_id:
         return 0
     with transaction(raw):
         return raw.execute("DELETE FROM operation WHERE id BETWEEN ? AND ?", (first_id, last_id)).rowcount
 
 
-def _delete_rows(raw: SqliteSession, table: str, time_column: str, cut_us: int) -> int:
-    """Delete the oldest few rows of a small table whose time is before the cut; return how many."""
-    oldest = f"SELECT id FROM {table} WHERE {time_column} < ? ORDER BY {time_column} LIMIT ?"  # noqa: S608 - names of our tables
-    with transaction(raw):
-        return raw.execute(f"DELETE FROM {table} WHERE id IN ({oldest})", (cut_us, _DELETE_ROWS)).rowcount  # noqa: S608 - the text above
-
-
-def _delete_slots(raw: SqliteSession, damage: DamageLog, tier: Tier, cut_us: int) -> int:
+def _delete_slots(raw: SqliteSession, damage: DamageLog, tier: Tier, before_us: int) -> int:
     """Delete the oldest few slots of a tier that are before the cut; return how many."""
     if tier is not Tier.DAY:
         coarser = last_slot(raw, damage, Tier(tier + 1))
-        cut_us = min(cut_us, coarser.end_us if coarser is not None else 0)
+        before_us = min(before_us, coarser.end_us if coarser is not None else 0)
     first_us = _first_start(raw, tier)
-    if first_us is None or first_us >= cut_us:
+    if first_us is None or first_us >= before_us:
         return 0
     width = _DELETE_RANGE_US[tier]
-    stop_us = min(cut_us, (first_us // width + 1) * width)
+    stop_us = min(before_us, (first_us // width + 1) * width)
     with transaction(raw):
         return raw.execute("DELETE FROM slot WHERE tier = ? AND start_us < ?", (tier, stop_us)).rowcount

@@ -14,10 +14,10 @@ from cogmeter_storage.sqlite.damage import sound_rows
 from cogmeter_storage.sqlite.future_rows import clock_steps
 from cogmeter_storage.sqlite.operation_rows import unsealed_columns
 from cogmeter_storage.sqlite.slots import extents, read_slots
-from cogmeter_storage.totals import Accumulator
+from cogmeter_storage.totals import Accumulator, add_in_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cogmeter_storage.model import Totals
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.sqlite.damage import DamageLog
     from cogmeter_storage.sqlite.session import SqliteSession
 
-# Buckets added up at once: few enough that no numpy call holds the GIL for long, and enough that the fixed cost of a
-# call is small.
-_CHUNK_BUCKETS = 40_000
 _BY_ID = "SELECT id, end_us FROM operation WHERE typeof(end_us) = 'integer' ORDER BY id"
 
 
@@ -49,11 +46,11 @@ def totals(
         if not groups:  # only the covered range is needed
             return sums.totals()
         for piece in covered.pieces:
-            _add_slots(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
+            add_in_chunks(sums, read_slots(raw, damage, piece.tier, piece.since_us, piece.until_us))
         sealed_us = stored[Tier.MINUTE].until_us if Tier.MINUTE in stored else -LAST_US
         if covered.until_us > sealed_us:
             tail = unsealed_minutes(raw, damage, position, sealed_id, sealed_us)
-            _add_slots(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
+            add_in_chunks(sums, (slot for slot in tail if covered.since_us <= slot.start_us < covered.until_us))
     return sums.totals()
 
 
@@ -98,19 +95,6 @@ def unsealed_minutes(
         position, finished = position.after(columns)
         minutes += finished
     return [*minutes, position.open_minute.sealed()] if position.open_minute else []
-
-
-def _add_slots(sums: Accumulator, slots: Iterable[SealedSlot]) -> None:
-    chunk: list[SealedSlot] = []
-    buckets = 0
-    for slot in slots:
-        chunk.append(slot)
-        buckets += slot.slot.buckets.size
-        if buckets > _CHUNK_BUCKETS:
-            sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
-            chunk, buckets = [], 0
-    if chunk:
-        sums.add([sealed.start_us for sealed in chunk], [sealed.slot for sealed in chunk])
 
 
 def series(raw: SqliteSession) -> list[SeriesRecord]:

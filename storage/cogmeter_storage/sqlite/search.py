@@ -5,12 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from cogmeter_storage.model import LAST_US, LONGEST_US, OperationRecord, Outcome, Tier
+from cogmeter_storage.operations import OperationFilter, parse_metadata
 from cogmeter_storage.plan import plan
 from cogmeter_storage.sqlite.connection import snapshot
 from cogmeter_storage.sqlite.damage import sound_rows
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 
     from cogmeter_storage.rollup import SealedSlot
-    from cogmeter_storage.slot import Slot
     from cogmeter_storage.sqlite.connection import Connection
     from cogmeter_storage.sqlite.damage import DamageLog
 
@@ -47,26 +44,6 @@ _SLOWEST = (
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 _SCANNED_ROWS = 20_000  # read by one query at most: a few milliseconds, even for a rare series
 _NEXT = f"SELECT {COLUMNS} FROM {SOURCE} ORDER BY operation.id LIMIT ?"  # noqa: S608 - the constants above
-
-
-@dataclass(frozen=True, slots=True)
-class OperationFilter:
-    """A filter for operations; by default all match."""
-
-    outcomes: frozenset[int] = frozenset(Outcome)
-    min_duration_us: int = 0  # inclusive
-
-    @property
-    def bits(self) -> int:
-        """The outcomes as the bits of a number."""
-        return sum(1 << outcome for outcome in self.outcomes)
-
-    def may_be_in(self, slot: Slot, lookup: Lookup) -> bool:
-        """Return True if the slot can contain a match among the series that ``lookup`` knows."""
-        fitting = (lookup(slot.series) >= 0) & (slot.max_us >= self.min_duration_us)
-        if not fitting.any():
-            return False
-        return bool(np.any(np.stack([slot.outcomes[outcome] for outcome in self.outcomes])[:, fitting]))
 
 
 class _Candidate(NamedTuple):
@@ -245,21 +222,10 @@ def operations_of(rows: Iterable[tuple[Any, ...]], damage: DamageLog) -> Iterato
             damage.note_row("operation", number, "an outcome or a name is impossible")
         else:
             error_text = error if error is None or isinstance(error, str) else str(error)
-            metadata_fields = _parse_metadata(metadata)
+            metadata_fields = parse_metadata(metadata)
             yield OperationRecord(
                 number, service, operation, end_us, duration_us, _OUTCOMES[outcome], error_text, metadata_fields
             )
-
-
-def _parse_metadata(text: Any) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        value = str(text)
-    # cogmeter writes objects only; other values are still shown.
-    return value if isinstance(value, dict) else {"metadata": value}
 
 
 class _StreamCursor(NamedTuple):

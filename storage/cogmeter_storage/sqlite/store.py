@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.operations import OperationFilter
 from cogmeter_storage.sql import new_records, observations
 from cogmeter_storage.sql.alert_store import SqlAlertStore
 from cogmeter_storage.sql.costs import SqlCostStore
@@ -160,7 +161,7 @@ class SqliteStore:
         slower_than_us: int = 0,
     ) -> list[OperationRecord]:
         """Return one page of the latest operations."""
-        matching = search.OperationFilter(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
+        matching = OperationFilter(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
         ids = None if series is None else tuple(series)
         return await self._reading.run(
             search.newest, self._damage, ids, since_us, until_us, matching=matching, limit=limit, before_id=before_id
@@ -218,17 +219,7 @@ class SqliteStore:
         self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
     ) -> dict[str, dict[int, SampleStep]]:
         """Implement Store.sample_steps."""
-        if step_us < 1:
-            raise ValueError(f"step_us is {step_us}: it must be at least 1")
-        piece_us = max(observations.PIECE_US // step_us, 1) * step_us
-        found: dict[str, dict[int, SampleStep]] = {name: {} for name in names}
-        for name, steps in found.items():
-            for start_us in range(since_us, until_us, piece_us):
-                end_us = min(start_us + piece_us, until_us)
-                first = (start_us - since_us) // step_us
-                read = await self._reading.run(observations.read_sample_steps, name, start_us, end_us, step_us)
-                steps.update((first + number, step) for number, step in read)
-        return found
+        return await observations.all_sample_steps(self._reading, names, since_us, until_us, step_us=step_us)
 
     async def add_marker(self, marker: Marker) -> Marker:
         """Store a marker."""

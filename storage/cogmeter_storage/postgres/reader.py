@@ -1,0 +1,140 @@
+"""Reads totals, series and status. Every flush stores the open minute, so the slots alone are complete."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from cogmeter_storage.model import HOUR_US, MINUTE_US, ClockSteps, SeriesRecord, StoreStatus, Tier
+from cogmeter_storage.plan import first_start_us, plan
+from cogmeter_storage.postgres.schema import SCHEMA
+from cogmeter_storage.postgres.slots import extents, read_slots
+from cogmeter_storage.rollup import SealedSlot
+from cogmeter_storage.slot import merge
+from cogmeter_storage.totals import Accumulator, add_in_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cogmeter_storage.model import Totals
+    from cogmeter_storage.postgres.damage import PostgresDamage
+    from cogmeter_storage.postgres.session import PostgresSession
+
+
+def totals(
+    session: PostgresSession,
+    damage: PostgresDamage,
+    since_us: int,
+    until_us: int,
+    *,
+    groups: Mapping[int, int],
+    step_us: int | None,
+    runs: Collection[int] | None = None,
+) -> Totals:
+    """Implement Store.totals, of the operations of these runs (None: all)."""
+    with session.snapshot():
+        covered = plan(since_us, until_us, extents(session), step_us=step_us)
+        sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
+        for piece in covered.pieces if groups else ():
+            add_in_chunks(sums, read_slots(session, damage, piece.tier, piece.since_us, piece.until_us, runs=runs))
+    return sums.totals()
+
+
+def runs_of(session: PostgresSession, process: str) -> list[int]:
+    """Return the runs of a process."""
+    return [number for (number,) in session.execute("SELECT id FROM run WHERE process = ? ORDER BY id", (process,))]
+
+
+def sealed_minutes(
+    session: PostgresSession,
+    damage: PostgresDamage,
+    since_us: int,
+    until_us: int,
+    limit: int,
+    *,
+    runs: Collection[int],
+    reached_us: int,
+) -> list[SealedSlot]:
+    """Implement Store.sealed_minutes, of these runs, whose minutes before ``reached_us`` do not change any more."""
+    sealed_until_us = min(until_us, reached_us // MINUTE_US * MINUTE_US)
+    found: list[SealedSlot] = []
+    with session.snapshot():
+        slots = read_slots(session, damage, Tier.MINUTE, since_us, sealed_until_us, runs=runs)
+        for _, same in itertools.groupby(slots, key=lambda slot: slot.start_us):
+            if len(found) >= limit:
+                break
+            found.append(_joined(list(same)))
+    return found
+
+
+def _joined(slots: list[SealedSlot]) -> SealedSlot:
+    """Return one slot of the slots of one minute."""
+    first, last = min(slot.first_id for slot in slots), max(slot.last_id for slot in slots)
+    return SealedSlot(slots[0].tier, slots[0].start_us, first, last, merge([slot.slot for slot in slots]))
+
+
+def hour_versions(session: PostgresSession, since_us: int, until_us: int) -> dict[int, object] | None:
+    """Implement Store.hour_versions: an hour changes when a row that is added up for it is added or grows."""
+    with session.snapshot():
+        stored = extents(session)
+        if any(piece.tier is Tier.DAY for piece in plan(since_us, until_us, stored, step_us=HOUR_US).pieces):
+            return None
+        row = session.execute("SELECT max(last_end_us) FROM run").fetchone()
+        last_end_us = 0 if row is None or row[0] is None else row[0]
+        rows = session.execute(
+            "SELECT start_us / ?1 * ?1, sum(last_id), sum(length(data)), count(*) FROM slot"
+            " WHERE tier < ?2 AND start_us >= ?3 AND start_us < ?4 AND run <> 0"
+            " GROUP BY 1 HAVING bool_and(sealed AND (folded OR tier = ?5))",
+            (HOUR_US, int(Tier.DAY), since_us, min(until_us, last_end_us) // HOUR_US * HOUR_US, int(Tier.HOUR)),
+        ).fetchall()
+    return {start_us: tuple(version) for start_us, *version in rows}
+
+
+def series(session: PostgresSession) -> list[SeriesRecord]:
+    """Implement Store.series. In the order of code points, as everywhere."""
+    rows = session.execute(
+        'SELECT id, service, operation FROM series ORDER BY service COLLATE "C", operation COLLATE "C"'
+    )
+    return [SeriesRecord(*row) for row in rows]
+
+
+def first_us(session: PostgresSession) -> int | None:
+    """Implement Store.first_us."""
+    with session.snapshot():
+        start_us = first_start_us(extents(session))
+        row = session.execute(
+            "SELECT (SELECT min(start_us) FROM slot WHERE sealed), (SELECT min(end_us) FROM operation)"
+        ).fetchone()
+    assert row is not None
+    return row[1] if row[0] is None else start_us
+
+
+def status(session: PostgresSession, damage: PostgresDamage, *, url: str, last_write_us: int | None) -> StoreStatus:
+    """Implement Store.status."""
+    with session.snapshot():
+        row: Any = session.execute(
+            "SELECT (SELECT version FROM version), (SELECT count(*) FROM series),"  # noqa: S608 - a constant
+            " (SELECT min(end_us) FROM operation), (SELECT max(end_us) FROM operation),"
+            " (SELECT coalesce(sum(last_id - first_id + 1), 0) FROM slot WHERE tier = 0 AND run <> 0),"
+            " (SELECT max(last_write_us) FROM run), (SELECT coalesce(sum(clamped), 0) FROM run),"
+            " (SELECT count(*) FROM damage),"
+            f" (SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
+            f" WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r')"
+        ).fetchone()
+        apart: Any = session.execute(
+            "SELECT count(*) FILTER (WHERE kind = 'operation'),"
+            " count(*) FILTER (WHERE kind IN ('sample', 'trace', 'marker')), min(time_us), max(time_us) FROM set_apart"
+        ).fetchone()
+    version, names, first_end_us, last_end_us, operations, stored_us, clamped, moved, size = row
+    return StoreStatus(
+        url=url,
+        size_bytes=size,
+        schema_version=version,
+        operations=operations,
+        series=names,
+        first_end_us=first_end_us,
+        last_end_us=last_end_us,
+        last_write_us=stored_us if last_write_us is None else last_write_us,
+        clock=ClockSteps(clamped, *apart),
+        damage=damage.counts(moved),
+    )

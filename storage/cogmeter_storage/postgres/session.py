@@ -1,0 +1,185 @@
+"""A psycopg connection as the Session of the shared SQL, and PostgreSQL's errors as StorageError.
+
+Values are written into the statement by psycopg (its client-side cursor), not prepared on the server: nothing is left
+in a server connection, as PgBouncer's transaction mode requires, and the type of a value follows from its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import errors
+from psycopg.adapt import Loader
+
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
+from cogmeter_storage.postgres.schema import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_NUMBERED: Final = re.compile(r"\?(\d+)")
+_BEGIN: Final = f"BEGIN ISOLATION LEVEL %s; SET LOCAL search_path = {SCHEMA}"
+_WRITING: Final = _BEGIN % "READ COMMITTED, READ WRITE"
+_READING: Final = _BEGIN % "REPEATABLE READ, READ ONLY"
+
+
+class _NumericLoader(Loader):
+    """Loads numeric, the type of PostgreSQL's sums of bigint, as int or float, as SQLite does."""
+
+    def load(self, data: Any) -> int | float:
+        """Return the number."""
+        text = bytes(data).decode()
+        return float(text) if "." in text else int(text)
+
+
+class PostgresSession:
+    """See sql.session.Session."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        """Use a connection in autocommit mode: transactions begin and end here."""
+        self.connection = connection
+        connection.adapters.register_loader("numeric", _NumericLoader)
+        self._cursor = psycopg.ClientCursor(connection)
+        self._in_block = False
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Any]:
+        """Run a statement; outside of a transaction in one of its own."""
+        with contextlib.ExitStack() as stack:
+            if not self._in_block:
+                stack.enter_context(self.transaction())
+            cursor = psycopg.ClientCursor(self.connection)
+            text, numbered = _translated(statement)
+            storable = [_storable(value) for value in values]
+            if numbered:
+                cursor.execute(text, {f"p{place}": value for place, value in enumerate(storable, 1)})
+            else:
+                cursor.execute(text, storable)
+            return cursor
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> psycopg.Cursor[Any]:
+        """Run a statement once for each row."""
+        with contextlib.ExitStack() as stack:
+            if not self._in_block:
+                stack.enter_context(self.transaction())
+            cursor = psycopg.ClientCursor(self.connection)
+            text, _ = _translated(statement)
+            cursor.executemany(text, [[_storable(value) for value in row] for row in rows])
+            return cursor
+
+    @contextlib.contextmanager
+    def transaction(self, area: str | None = None) -> Iterator[None]:
+        """Run the block in one write transaction, alone in its area among all processes."""
+        with self._block(_WRITING):
+            if area is not None:
+                self.execute("SELECT 1 FROM area WHERE name = ? FOR UPDATE", (area,))
+            yield
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Run the block in one read transaction."""
+        with self._block(_READING):
+            yield
+
+    @contextlib.contextmanager
+    def _block(self, begin: str) -> Iterator[None]:
+        if self._in_block:
+            raise RuntimeError("a transaction is open already")
+        self._cursor.execute(begin)  # two statements, one round trip
+        self._in_block = True
+        try:
+            yield
+            self._in_block = False
+            self._cursor.execute("COMMIT")
+        finally:
+            self._in_block = False
+            if not self.connection.closed and self.connection.info.transaction_status:
+                self._cursor.execute("ROLLBACK")
+
+    def sound_rows(self, table: str) -> str:  # noqa: ARG002 - PostgreSQL checks the types and the pages of every table
+        """Return a condition that is always true."""
+        return "TRUE"
+
+    def contains(self, column: str) -> str:
+        """Return the condition that a text column contains a value."""
+        return f"strpos({column}, ?) > 0"
+
+    def indexed(self, table: str, index: str) -> str:  # noqa: ARG002 - PostgreSQL chooses the index
+        """Return the name of the table."""
+        return table
+
+    def move_damaged_rows(self, table: str, where: str, values: tuple[object, ...]) -> int:
+        """Move damaged rows to the table ``damage``, as JSON."""
+        self.execute(
+            "INSERT INTO damage (at_us, kind, content)"  # noqa: S608 - names of our tables
+            f" SELECT ?, ?, row_to_json({table})::text FROM {table} WHERE {where}",
+            (clock.now_us(), table, *values),
+        )
+        return self.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount  # noqa: S608 - names of our tables
+
+
+@functools.lru_cache(maxsize=512)
+def _translated(statement: str) -> tuple[str, bool]:
+    """Return the statement with psycopg's placeholders, and whether they are numbered."""
+    escaped = statement.replace("%", "%%")
+    numbered, count = _NUMBERED.subn(r"%(p\1)s", escaped)
+    return (numbered, True) if count else (escaped.replace("?", "%s"), False)
+
+
+def _storable(value: Any) -> Any:
+    """Return a value that PostgreSQL can store: a text without NUL characters and unpaired surrogates."""
+    if isinstance(value, str):
+        return storable_text(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def storable_text(text: str) -> str:
+    """Return the text with a replacement character for each NUL and each unpaired surrogate."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd") if "\0" in text else text
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def storage_error(error: psycopg.Error, name: str) -> StorageError:
+    """Return the StorageError for an error of psycopg; ``name`` is the server and database, without a password."""
+    reason = " ".join(str(error).split())
+    for kind, (meaning, fix, permanent) in _MEANINGS.items():
+        if isinstance(error, kind):
+            return StorageError(f"Database {name}: {meaning} ({reason}). To fix it: {fix}.", permanent=permanent)
+    if isinstance(error, psycopg.OperationalError):
+        return StorageError(
+            f"Database {name} cannot be reached ({reason}). To fix it: start the server, or check host, port and"
+            " network in PERFORMANCE_DATABASE_URL.",
+            permanent=False,
+        )
+    return StorageError(
+        f"Database {name}: PostgreSQL reports an error ({reason}). To fix it: see the log of the server.",
+        permanent=True,
+    )
+
+
+# By exception: the meaning, the next step, and whether it is permanent.
+_MEANINGS: Final[dict[type[Exception], tuple[str, str, bool]]] = {
+    errors.DiskFull: ("its disk is full", "free some space; writing then continues", False),
+    errors.ReadOnlySqlTransaction: (
+        "the server is a standby, which cannot be written",
+        "add target_session_attrs=read-write to PERFORMANCE_DATABASE_URL, with all servers",
+        False,
+    ),
+    errors.InvalidPassword: ("the server refuses the password", "check user and password", True),
+    errors.InvalidAuthorizationSpecification: ("the server refuses the user", "check user and password", True),
+    errors.InvalidCatalogName: ("it does not exist", "create it: CREATE DATABASE", True),
+    errors.InsufficientPrivilege: (
+        "the user may not do this",
+        "make the user the owner of the schema cogmeter, or let it create one",
+        True,
+    ),
+    errors.SerializationFailure: ("another process changed the same rows", "nothing: it is tried again", False),
+    errors.DeadlockDetected: ("another process waited for the same rows", "nothing: it is tried again", False),
+    errors.LockNotAvailable: ("another program has a lock on it", "end that program's transaction", False),
+    errors.QueryCanceled: ("a query took too long", "see the log of the server", False),
+}

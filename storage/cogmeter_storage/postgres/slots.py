@@ -1,0 +1,164 @@
+"""Reads, writes, folds and merges slots.
+
+Slots of one time are added up, so a slot is never changed by another run: a late minute is one more row. Folding puts
+the minutes of a run's hour into one slot of the hour, and hours into days. Merging puts the slots of all runs of one
+time into the slot of run 0. Flags say which rows are contained in which, so that each operation is counted once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cogmeter_storage.model import Tier
+from cogmeter_storage.plan import Extent
+from cogmeter_storage.rollup import SealedSlot, fold
+from cogmeter_storage.slot import SlotFormatError, decode, encode, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from cogmeter_storage.postgres.damage import PostgresDamage
+    from cogmeter_storage.postgres.session import PostgresSession
+
+MERGED: Final = 0  # the run of merged slots
+SEQUENCE_BITS: Final = 33  # of an operation's id; the others are its run: 8.6 billion operations of a million runs
+_COLUMNS: Final = "tier, start_us, run, first_id, last_id, data"
+_FINER: Final = {Tier.HOUR: Tier.MINUTE, Tier.DAY: Tier.HOUR}
+_UPSERT: Final = (
+    "INSERT INTO slot (tier, start_us, run, first_id, last_id, sealed, folded, merged, data)"
+    " VALUES (%s, %s, %s, %s, %s, %s, FALSE, FALSE, %s) ON CONFLICT (tier, start_us, run, first_id)"
+    " DO UPDATE SET last_id = excluded.last_id, sealed = excluded.sealed, data = excluded.data"
+)
+
+
+class RunSlot(NamedTuple):
+    """A stored slot, and the run that wrote it."""
+
+    run: int
+    slot: SealedSlot
+
+
+def write_slot(session: PostgresSession, run: int, slot: SealedSlot, *, sealed: bool) -> None:
+    """Store a slot of a run, in the caller's transaction; replace the earlier version of an open minute."""
+    key = (slot.tier, slot.start_us, slot.first_id, slot.last_id)
+    row = (int(slot.tier), slot.start_us, run, slot.first_id, slot.last_id, sealed)
+    session.connection.execute(_UPSERT, (*row, encode(slot.slot, key)))
+
+
+def read_slots(
+    session: PostgresSession,
+    damage: PostgresDamage,
+    tier: Tier,
+    since_us: int,
+    until_us: int,
+    *,
+    runs: Collection[int] | None = None,
+) -> Iterator[SealedSlot]:
+    """Yield slots that together count each operation of [since_us, until_us) once, in order of time.
+
+    They are of this tier, and finer ones that no slot of this tier contains yet. ``runs`` None: all of them.
+    """
+    of_tier, of_finer, values = "(run = 0 OR NOT merged)", "run <> 0", [] if runs is None else [list(runs)]
+    if runs is not None:
+        of_tier = of_finer = "run = ANY(%s)"
+    period = "start_us >= %s AND start_us < %s"
+    statement = f"SELECT {_COLUMNS} FROM slot WHERE tier = %s AND {period} AND {of_tier}"  # noqa: S608 - the texts above
+    parameters: list[Any] = [int(tier), since_us, until_us, *values]
+    if tier is not Tier.MINUTE:
+        statement += (
+            f" UNION ALL SELECT {_COLUMNS} FROM slot WHERE tier < %s AND {period} AND NOT folded AND {of_finer}"  # noqa: S608 - the texts above
+        )
+        parameters += [int(tier), since_us, until_us, *values]
+    for found in _read(session, damage, f"{statement} ORDER BY start_us, tier, run", parameters):
+        yield found.slot
+
+
+def _read(session: PostgresSession, damage: PostgresDamage, statement: str, values: Sequence[Any]) -> Iterator[RunSlot]:
+    """Yield the slots of rows of _COLUMNS; count and skip damaged ones."""
+    cursor = session.connection.cursor(binary=True)  # half of the bytes of a text result
+    for row in cursor.execute(statement, values):
+        tier, start_us, run, first_id, last_id, data = row
+        try:
+            slot = decode(data, (tier, start_us, first_id, last_id))
+        except SlotFormatError as error:
+            damage.note_slot(tier, start_us, run, str(error))
+        else:
+            yield RunSlot(run, SealedSlot(Tier(tier), start_us, first_id, last_id, slot))
+
+
+def extents(session: PostgresSession) -> dict[Tier, Extent]:
+    """Return the stored range of each tier, with open minutes."""
+    rows = session.execute(
+        "SELECT number, (SELECT min(start_us) FROM slot WHERE tier = number),"
+        " (SELECT max(start_us) FROM slot WHERE tier = number) FROM generate_series(0, 2) AS number"
+    )
+    return {
+        Tier(tier): Extent(first_us, last_us + Tier(tier).width_us)
+        for tier, first_us, last_us in rows
+        if first_us is not None
+    }
+
+
+def end_silent_runs(session: PostgresSession, silent_us: int) -> int:
+    """End the runs without a sign of life for this long, so that their last minutes count as sealed; return how many.
+
+    The server's clock is used: those of the processes may differ. A run that only slept begins a new one.
+    """
+    with session.transaction("runs"):
+        ended = session.execute(
+            "UPDATE run SET ended_us = seen_us WHERE ended_us IS NULL AND seen_us < (extract(epoch FROM"
+            " clock_timestamp()) * 1000000)::bigint - ?",
+            (silent_us,),
+        ).rowcount
+        session.execute(
+            "UPDATE slot SET sealed = TRUE WHERE NOT sealed AND run IN (SELECT id FROM run WHERE ended_us IS NOT NULL)"
+        )
+    return ended
+
+
+def fold_one(session: PostgresSession, damage: PostgresDamage, tier: Tier, now_us: int) -> int:
+    """Fold the first slot of this tier that ended and has sealed finer slots left; return how many were written.
+
+    It waits for finer slots that are still open until the next one has ended, too: they would be a second row.
+    """
+    finer = _FINER[tier]
+    until_us = now_us // tier.width_us * tier.width_us
+    with session.transaction("fold"):
+        row = session.execute(
+            "SELECT run, start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us < ?3 AND NOT folded AND run <> 0"
+            " GROUP BY 1, 2 HAVING bool_and(sealed) OR start_us / ?1 * ?1 < ?4 AND bool_or(sealed) ORDER BY 2, 1 LIMIT 1",
+            (tier.width_us, int(finer), until_us, until_us - tier.width_us),
+        ).fetchone()
+        if row is None:
+            return 0
+        run, start_us = row
+        values = (int(finer), start_us, start_us + tier.width_us, run)
+        where = "tier = %s AND start_us >= %s AND start_us < %s AND run = %s AND NOT folded AND sealed"
+        found = list(_read(session, damage, f"SELECT {_COLUMNS} FROM slot WHERE {where} ORDER BY start_us", values))  # noqa: S608 - the texts above
+        if found:
+            write_slot(session, run, fold([one.slot for one in found], tier), sealed=True)
+        session.connection.execute(f"UPDATE slot SET folded = TRUE WHERE {where}", values)  # noqa: S608 - the text above
+    return int(bool(found))
+
+
+def merge_one(session: PostgresSession, damage: PostgresDamage, tier: Tier, until_us: int) -> bool:
+    """Merge the sealed slots of several runs of the first time before then; return False if there is none."""
+    with session.transaction("fold"):
+        row = session.execute(
+            "SELECT start_us FROM slot WHERE tier = ? AND start_us < ? AND NOT merged AND run <> 0 AND sealed"
+            " GROUP BY start_us HAVING count(*) > 1 OR EXISTS"
+            " (SELECT 1 FROM slot AS sum WHERE sum.tier = ? AND sum.start_us = slot.start_us AND sum.run = 0)"
+            " ORDER BY start_us LIMIT 1",
+            (int(tier), until_us, int(tier)),
+        ).fetchone()
+        if row is None:
+            return False
+        (start_us,) = row
+        where = "tier = %s AND start_us = %s AND sealed AND NOT merged"  # the row of run 0 is never merged
+        values = (int(tier), start_us)
+        found = list(_read(session, damage, f"SELECT {_COLUMNS} FROM slot WHERE {where}", values))  # noqa: S608 - the text above
+        session.connection.execute(f"UPDATE slot SET merged = TRUE WHERE {where} AND run <> 0", values)  # noqa: S608 - the text above
+        if found:
+            total = SealedSlot(tier, start_us, 0, 0, merge([one.slot.slot for one in found]))
+            write_slot(session, MERGED, total, sealed=True)
+    return True

@@ -1,0 +1,311 @@
+"""The Store on PostgreSQL: sends each call to the reading or the writing connection."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cogmeter_storage import failure_groups
+from cogmeter_storage.base import StorageError
+from cogmeter_storage.clock import clock
+from cogmeter_storage.model import FAILURES, Outcome, Tier
+from cogmeter_storage.operations import OperationFilter
+from cogmeter_storage.postgres import erasure, maintenance, reader, search
+from cogmeter_storage.postgres.connection import PostgresConnection, shown_name
+from cogmeter_storage.postgres.damage import PostgresDamage
+from cogmeter_storage.postgres.writer import PostgresWriter, series_ids
+from cogmeter_storage.process import Process
+from cogmeter_storage.sql import new_records, observations
+from cogmeter_storage.sql.alert_store import SqlAlertStore
+from cogmeter_storage.sql.costs import SqlCostStore
+from cogmeter_storage.sql.error_store import SqlErrorStore
+from cogmeter_storage.sql.usage import SqlUsageStore
+from cogmeter_storage.totals import check_step
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from cogmeter_storage.model import (
+        Cleaned,
+        Damage,
+        Erased,
+        FailureGroup,
+        Marker,
+        NewRecords,
+        OperationRecord,
+        Person,
+        RecordPosition,
+        Retention,
+        Row,
+        SampleStep,
+        SeriesRecord,
+        StoreStatus,
+        Totals,
+        TraceRecord,
+    )
+    from cogmeter_storage.rollup import SealedSlot
+
+
+class PostgresStore:
+    """The store in one PostgreSQL database, which other processes share; see Store for the contract of each method."""
+
+    def __init__(self, url: str, reading: PostgresConnection, writer: PostgresWriter | None, process: Process) -> None:
+        """Use ``PostgresStore.open`` instead; without a writer the store is read-only."""
+        self._url = url
+        self._reading = reading
+        self._writer_or_none = writer
+        self._process = process
+        self._damage = PostgresDamage(reading.name)
+        self._alerting = SqlAlertStore(reading, lambda: self._writer)
+        self._errors = SqlErrorStore(reading, lambda: self._writer, self._damage)
+        self._usage = SqlUsageStore(reading, lambda: self._writer, self._damage)
+        self._costs = SqlCostStore(reading, lambda: self._writer)
+
+    @classmethod
+    async def open(cls, url: str, *, read_only: bool, process: Process | None = None) -> PostgresStore:
+        """Connect, upgrade the tables, and begin a run of this process; see open_store."""
+        process = process or Process()
+        reading = PostgresConnection(url, application=f"cogmeter {process.name}")
+        writer = None
+        await reading.open()
+        try:
+            if not read_only:
+                writer = await _open_writer(url, process)
+        except BaseException:
+            await reading.end()
+            raise
+        return cls(url, reading, writer, process)
+
+    async def series_ids(self, names: Sequence[tuple[str, str]]) -> list[int]:
+        """Return the ids of these names; add new ones."""
+        return await self._writer.run(series_ids, names)
+
+    async def series(self) -> list[SeriesRecord]:
+        """Return all series."""
+        return await self._reading.run(reader.series)
+
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+        """Write rows in one transaction, and seal the minutes that ended."""
+        return await self._writer.append(slices, now_us=now_us)
+
+    async def move_future_rows(self, *, now_us: int) -> bool:
+        """Move rows with future times out of the way."""
+        return await self._writer.move_future_rows(now_us)
+
+    async def fold(self, *, now_us: int) -> int:
+        """Fold ended hours and days."""
+        return await maintenance.fold_all(self._writer, self._damage, now_us)
+
+    async def totals(
+        self, since_us: int, until_us: int, *, groups: Mapping[int, int], step_us: int | None = None
+    ) -> Totals:
+        """Aggregate a range."""
+        check_step(step_us)
+        return await self._reading.run(
+            reader.totals, self._damage, since_us, until_us, groups=dict(groups), step_us=step_us
+        )
+
+    async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
+        """Return sealed minutes of this process in order of time."""
+        reached_us = self._writer_or_none.reached_us if self._writer_or_none else clock.now_us()
+        runs = await self._reading.run(reader.runs_of, self._process.name)
+        return await self._reading.run(
+            reader.sealed_minutes, self._damage, since_us, until_us, limit, runs=runs, reached_us=reached_us
+        )
+
+    async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
+        """Return what was stored after a position."""
+        return await self._reading.run(new_records.read, self._damage, position, limit)
+
+    async def newest_position(self) -> RecordPosition:
+        """Return the position after everything."""
+        return await self._reading.run(new_records.newest)
+
+    async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
+        """Return the versions of folded hours."""
+        return await self._reading.run(reader.hour_versions, since_us, until_us)
+
+    async def recent(
+        self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
+    ) -> list[OperationRecord]:
+        """Return the latest operations."""
+        outcomes = FAILURES if failed else None
+        return await self.page(series, since_us, until_us, limit=limit, outcomes=outcomes)
+
+    async def page(
+        self,
+        series: Collection[int] | None,
+        since_us: int,
+        until_us: int,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        outcomes: Collection[Outcome] | None = None,
+        slower_than_us: int = 0,
+    ) -> list[OperationRecord]:
+        """Return one page of the latest operations."""
+        matching = OperationFilter(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
+        ids = None if series is None else tuple(series)
+        return await self._reading.run(
+            search.newest, self._damage, ids, since_us, until_us, matching=matching, limit=limit, before_id=before_id
+        )
+
+    def stream(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
+    ) -> AsyncIterator[list[OperationRecord]]:
+        """Yield all operations in order, in chunks."""
+        return search.stream(self._reading, series, since_us, until_us, rows=rows)
+
+    async def failure_groups(
+        self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
+    ) -> list[FailureGroup]:
+        """Group failures by their text."""
+        return await failure_groups.group_failures(self, series, since_us, until_us, limit=limit)
+
+    async def slowest(
+        self, series: Collection[int], since_us: int, until_us: int, *, limit: int
+    ) -> list[OperationRecord]:
+        """Return the slowest operations."""
+        return await self._reading.run(search.slowest, self._damage, tuple(series), since_us, until_us, limit=limit)
+
+    async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
+        """Remove old data."""
+        return await maintenance.clean(self._writer, retention, now_us)
+
+    async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
+        """Store traces."""
+        await self._writer.run(observations.add_traces, traces)
+
+    async def traces(
+        self,
+        service: str | None,
+        operation: str | None,
+        since_us: int,
+        *,
+        limit: int,
+        until_us: int | None = None,
+        one_each: bool = False,
+    ) -> list[TraceRecord]:
+        """Return traces, slowest first."""
+        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each=one_each)
+        return await self._reading.run(observations.slowest_traces, self._damage, subject, limit=limit)
+
+    async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
+        """Store the gauges of one moment."""
+        await self._writer.run(observations.add_samples, at_us, values)
+
+    async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """Return gauges by metric name."""
+        return await self._reading.run(observations.read_samples, tuple(names), since_us, until_us)
+
+    async def sample_steps(
+        self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
+    ) -> dict[str, dict[int, SampleStep]]:
+        """Implement Store.sample_steps."""
+        return await observations.all_sample_steps(self._reading, names, since_us, until_us, step_us=step_us)
+
+    async def add_marker(self, marker: Marker) -> Marker:
+        """Store a marker."""
+        return await self._writer.run(observations.add_marker, marker)
+
+    async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
+        """Return markers in order of time."""
+        return await self._reading.run(observations.read_markers, since_us, until_us, limit)
+
+    async def set_value(self, key: str, value: bytes) -> None:
+        """Store a few bytes under a key."""
+        await self._writer.run(observations.set_value, key, value)
+
+    async def get_value(self, key: str) -> bytes | None:
+        """Return the bytes under a key."""
+        return await self._reading.run(observations.get_value, key)
+
+    @property
+    def alerting(self) -> SqlAlertStore:
+        """The alerts and what belongs to them."""
+        return self._alerting
+
+    @property
+    def errors(self) -> SqlErrorStore:
+        """The error groups."""
+        return self._errors
+
+    @property
+    def usage(self) -> SqlUsageStore:
+        """The distinct users and guilds of series, and counts by hour."""
+        return self._usage
+
+    @property
+    def costs(self) -> SqlCostStore:
+        """The costs."""
+        return self._costs
+
+    async def first_us(self) -> int | None:
+        """Return the start of the stored statistics."""
+        return await self._reading.run(reader.first_us)
+
+    async def status(self) -> StoreStatus:
+        """Return size, time range and last write."""
+        writer = self._writer_or_none
+        last_write_us = writer.last_write_us if writer else None
+        url = f"postgresql://{shown_name(self._url)}"
+        return await self._reading.run(reader.status, self._damage, url=url, last_write_us=last_write_us)
+
+    async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Refuse: PostgreSQL's own tools copy a database that many processes write."""
+        del path, progress
+        raise StorageError(
+            f"Database {self._reading.name} is copied by PostgreSQL's own tools: use pg_dump --schema=cogmeter.",
+            permanent=True,
+        )
+
+    async def vacuum(self) -> None:
+        """Return unused space to the file system."""
+        await self._writer.run(maintenance.vacuum)
+
+    async def verify(self) -> Damage:
+        """Read every slot and count damaged ones."""
+        for tier in Tier:
+            await self._reading.run(maintenance.read_tier, self._damage, tier)
+        return (await self.status()).damage
+
+    async def erase_person(self, person: Person) -> Erased:
+        """Erase the data that identifies one person."""
+        return await erasure.erase_person(self._writer, person)
+
+    def stop_waiting(self) -> None:
+        """Limit further waiting for locks: PostgreSQL's are short, and a lost server ends a call by its timeouts."""
+
+    async def reopen(self) -> tuple[PostgresStore, str]:
+        """Close this store and connect again; see Store.reopen."""
+        await self.close()
+        store = await PostgresStore.open(self._url, read_only=self._writer_or_none is None, process=self._process)
+        return store, f"connected to {self._reading.name} again"
+
+    async def close(self) -> None:
+        """End the run, and close both connections."""
+        if self._writer_or_none is not None:
+            await self._writer_or_none.end()
+        await self._reading.end()
+
+    @property
+    def _writer(self) -> PostgresWriter:
+        if self._writer_or_none is None:
+            raise StorageError(f"Database {self._reading.name} was opened for reading only.", permanent=True)
+        return self._writer_or_none
+
+
+async def _open_writer(url: str, process: Process) -> PostgresWriter:
+    connection = PostgresConnection(url, application=f"cogmeter {process.name}")
+    await connection.open()
+    writer = PostgresWriter(connection, process)
+    try:
+        await connection.run(partial(maintenance.migrate, name=connection.name))
+        await writer.begin_run()
+        if clock.credible:
+            await writer.move_future_rows(clock.now_us())
+    except BaseException:
+        await connection.end()
+        raise
+    return writer

@@ -1,0 +1,146 @@
+"""A PostgreSQL server of the tests' own, on a private port, and PgBouncer before it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))  # Debian's place; none: not installed
+_AS_ROOT = os.geteuid() == 0  # PostgreSQL refuses to run as root
+_USER = "postgres"
+_FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=200", "shared_buffers=32MB")
+_READY_S = 30.0
+
+
+def missing_program() -> str:
+    """Why no server can be started; an empty text if one can."""
+    return "" if PROGRAMS else "PostgreSQL is not installed (apt-get install postgresql)"
+
+
+class Server:
+    """A running server. Its folder goes away with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._binaries = PROGRAMS[-1].parent
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make the data folder."""
+        self._run("initdb", "-D", self.data, "-U", _USER, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        options = [f"-c{option}" for option in (*_FAST, f"port={self.port}", "listen_addresses=127.0.0.1")]
+        command = [self._binaries / "postgres", "-D", self.data, *options, "-cunix_socket_directories="]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the server accepts connections."""
+        wait_for(lambda: psycopg.connect(self.url("postgres"), connect_timeout=2).close())
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Stop the server at once, with an orderly end or, with ``kill``, without."""
+        assert self._process is not None
+        if kill:
+            self._process.kill()
+        else:
+            self._run("pg_ctl", "stop", "-D", self.data, "-m", "fast")
+        self._process.wait(30)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def clear(self, database: str) -> None:
+        """Remove everything of cogmeter from a database: a new one would take ten times as long."""
+        with psycopg.connect(self.url(database), autocommit=True) as raw:
+            raw.execute("SET client_min_messages = warning; DROP SCHEMA IF EXISTS cogmeter CASCADE")
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(self._binaries / program), *map(str, arguments)]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **_as_user())
+        assert done.returncode == 0, done.stderr
+
+
+class Bouncer:
+    """PgBouncer in transaction mode before a server."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.port = free_port()
+        settings = folder / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port} user={_USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\nauth_type = any\npool_mode = transaction\nmax_client_conn = 200\n"
+            "default_pool_size = 4\nserver_idle_timeout = 2\nunix_socket_dir =\nignore_startup_parameters ="
+            " extra_float_digits\n"
+        )
+        settings.chmod(0o644)
+        with (folder / "pgbouncer.log").open("ab") as log:
+            command = ["pgbouncer", settings]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **_as_user())
+        wait_for(lambda: psycopg.connect(self.url("postgres"), connect_timeout=2).close())
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[Server]:
+    """Yield a running server."""
+    folder = Path(tempfile.mkdtemp(prefix="cogmeter-postgres-"))
+    try:
+        if _AS_ROOT:
+            shutil.chown(folder, _USER, _USER)
+        made = Server(folder)
+        made.create()
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(attempt: object) -> None:
+    """Call until there is no error of psycopg: the outside program is ready."""
+    until_s = time.monotonic() + _READY_S
+    while True:
+        try:
+            attempt()  # type: ignore[operator]
+        except psycopg.OperationalError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _as_user() -> dict[str, object]:
+    return {"user": _USER, "group": _USER, "extra_groups": []} if _AS_ROOT else {}
