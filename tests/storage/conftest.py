@@ -24,6 +24,15 @@ class Backend:
     url: str
     raw_width_us = HOUR_US  # operations and minutes are removed in whole slots of this width
 
+    @property
+    def shown_url(self) -> str:
+        """The URL in messages, without user and password."""
+        return self.url
+
+    def raw_cut(self, now_us: int, hours: float) -> int:
+        """Return the time before which operations are removed after so many hours."""
+        return int(now_us - hours * HOUR_US) // self.raw_width_us * self.raw_width_us
+
     async def open(self, **options: bool) -> Store:
         return await open_store(self.url, **options)
 
@@ -51,6 +60,11 @@ class PostgresBackend(Backend):
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    @property
+    def shown_url(self) -> str:
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 @pytest.fixture(scope="session")

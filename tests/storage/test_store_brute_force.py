@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_places import place_of
 
 from cogmeter_storage import Retention
 from cogmeter_storage.histogram import quantiles
@@ -45,6 +46,7 @@ class Model:
     now_us: int = NOON
     rows: list[tuple] = field(default_factory=list)
     first_kept: int = 0
+    starts: list[int] = field(default_factory=lambda: [0, 0])  # operations before each run of the process
     cleaned: bool = False
 
     def append(self, operations):
@@ -55,9 +57,8 @@ class Model:
         self.rows += rows
         return rows
 
-    def clean(self):
+    def clean(self, cut):
         self.cleaned = True
-        cut = int(self.now_us - RETENTION.raw_hours * HOUR_US) // HOUR_US * HOUR_US
         self.first_kept = max(self.first_kept, sum(row[1] < cut for row in self.rows))
 
     def between(self, since_us, until_us, series, first=0):
@@ -75,15 +76,16 @@ async def play(backend, steps, question):
             if step == "reopen":
                 await store.close()
                 store = await backend.open()
+                model.starts.append(len(model.rows))
             else:
-                await take(store, model, step, value)
+                await take(backend, store, model, step, value)
         await compare_totals(store, model, *question)
         await compare_operations(store, model, *question)
     finally:
         await store.close()
 
 
-async def take(store, model, step, value):
+async def take(backend, store, model, step, value):
     if step == "append":
         rows = model.append(value)
         await store.append((rows[i : i + 7] for i in range(0, len(rows), 7)), now_us=model.now_us)
@@ -95,7 +97,7 @@ async def take(store, model, step, value):
     else:
         await store.append([], now_us=model.now_us)
         await store.clean(RETENTION, now_us=model.now_us)
-        model.clean()
+        model.clean(backend.raw_cut(model.now_us, RETENTION.raw_hours))
 
 
 async def compare_totals(store, model, since_us, length_us, step_us):
@@ -127,15 +129,17 @@ async def compare_totals(store, model, since_us, length_us, step_us):
 
 async def compare_operations(store, model, since_us, length_us, _):
     at = ({1, 4}, since_us, since_us + length_us)
+
+    def places(operations):
+        return [place_of(one, model.starts) for one in operations]
+
     kept = model.between(since_us, since_us + length_us, {1, 4}, model.first_kept)
-    newest = await store.recent(*at, limit=6)
-    assert [one.id for one in newest] == [number for number, _ in reversed(kept)][:6]
-    failed = await store.recent(*at, limit=4, failed=True)
-    assert [one.id for one in failed] == [number for number, row in reversed(kept) if row[3] in (1, 2)][:4]
-    slowest = await store.slowest(*at, limit=5)
-    assert [one.id for one in slowest] == [number for number, _ in sorted(kept, key=lambda one: (-one[1][2], -one[0]))][
-        :5
-    ]
+    newest = [number for number, _ in reversed(kept)]
+    failed = [number for number, row in reversed(kept) if row[3] in (1, 2)]
+    slowest = [number for number, _ in sorted(kept, key=lambda one: (-one[1][2], -one[0]))]
+    assert places(await store.recent(*at, limit=6)) == newest[:6]
+    assert places(await store.recent(*at, limit=4, failed=True)) == failed[:4]
+    assert places(await store.slowest(*at, limit=5)) == slowest[:5]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

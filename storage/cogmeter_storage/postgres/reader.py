@@ -84,7 +84,7 @@ def hour_versions(session: PostgresSession, since_us: int, until_us: int) -> dic
         rows = session.execute(
             "SELECT start_us / ?1 * ?1, sum(last_id), sum(length(data)), count(*) FROM slot"
             " WHERE tier < ?2 AND start_us >= ?3 AND start_us < ?4 AND run <> 0"
-            " GROUP BY 1 HAVING bool_and(sealed AND (folded OR tier = ?5))",
+            " GROUP BY 1 HAVING bool_and(sealed) AND bool_or(tier = ?5)",
             (HOUR_US, int(Tier.DAY), since_us, min(until_us, last_end_us) // HOUR_US * HOUR_US, int(Tier.HOUR)),
         ).fetchall()
     return {start_us: tuple(version) for start_us, *version in rows}
@@ -115,7 +115,8 @@ def status(session: PostgresSession, damage: PostgresDamage, *, url: str, last_w
         row: Any = session.execute(
             "SELECT (SELECT version FROM version), (SELECT count(*) FROM series),"  # noqa: S608 - a constant
             " (SELECT min(end_us) FROM operation), (SELECT max(end_us) FROM operation),"
-            " (SELECT coalesce(sum(last_id - first_id + 1), 0) FROM slot WHERE tier = 0 AND run <> 0),"
+            " (SELECT coalesce(sum(last_id - first_id + 1), 0) FROM slot WHERE tier = 0 AND run <> 0"
+            " AND start_us > (SELECT min(end_us) FROM operation) - 60000000),"
             " (SELECT max(last_write_us) FROM run), (SELECT coalesce(sum(clamped), 0) FROM run),"
             " (SELECT count(*) FROM damage),"
             f" (SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"

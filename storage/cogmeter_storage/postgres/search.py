@@ -240,15 +240,18 @@ def _read_chunk(
 
 
 def _end_us_of(session: PostgresSession, number: int) -> int:
-    """Return the end time of an operation; that of its minute if the operation is no longer stored."""
+    """Return the end time of an operation; that of its minute, or the last one before, if it is not stored."""
     row = session.execute(
-        "SELECT start_us FROM slot WHERE run = ? AND tier = 0 AND first_id <= ? ORDER BY start_us DESC LIMIT 1",
+        "SELECT start_us FROM slot WHERE run BETWEEN 1 AND ? AND tier = 0 AND first_id <= ?"
+        " ORDER BY run DESC, start_us DESC LIMIT 1",
         (number >> SEQUENCE_BITS, number),
     ).fetchone()
     if row is None:
-        return LAST_US
+        return -LAST_US
     found = session.execute(
-        "SELECT end_us FROM operation WHERE end_us >= ? AND end_us < ? AND id = ?", (row[0], row[0] + MINUTE_US, number)
+        "SELECT end_us FROM operation WHERE end_us >= ? AND end_us < ? AND id BETWEEN ? AND ?"
+        " ORDER BY end_us DESC, id DESC LIMIT 1",
+        (row[0], row[0] + MINUTE_US, number >> SEQUENCE_BITS << SEQUENCE_BITS, number),
     ).fetchone()
     return int(row[0] if found is None else found[0])
 

@@ -119,7 +119,7 @@ def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, li
     order = "ORDER BY duration_us DESC, id DESC"
     if wanted.one_each:  # the places are found without the spans, which are on pages of their own
         places = f"SELECT id, ROW_NUMBER() OVER (PARTITION BY service, operation {order}) AS place FROM trace"  # noqa: S608 - the texts above
-        chosen = f"id IN (SELECT id FROM ({places} WHERE {chosen}) WHERE place = 1)"  # noqa: S608 - the texts above
+        chosen = f"id IN (SELECT id FROM ({places} WHERE {chosen}) AS placed WHERE place = 1)"  # noqa: S608 - the texts above
     statement = f"SELECT {TRACE_COLUMNS}, id FROM trace WHERE {chosen} {order} LIMIT ?5 OFFSET ?6"  # noqa: S608 - the columns are ours
     until_us = _NO_END if wanted.until_us is None else wanted.until_us
     traces: list[TraceRecord] = []
