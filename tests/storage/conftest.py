@@ -101,6 +101,12 @@ def backend_class(request: pytest.FixtureRequest, needed: Callable[[object, str]
 
 
 @pytest.fixture
+def sqlite_backend(tmp_path: Path) -> Backend:
+    """For tests of what only SQLite does."""
+    return SqliteBackend(tmp_path)
+
+
+@pytest.fixture
 def backend(backend_class: Callable[[Path], Backend], tmp_path: Path) -> Backend:
     return backend_class(tmp_path)
 

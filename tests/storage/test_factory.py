@@ -29,10 +29,17 @@ async def test_another_url_is_refused_with_the_form_expected_and_without_its_pas
     assert "geheim" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:geheim@h/d", "postgres://h/d", "postgresql+asyncpg://h/d"])
-async def test_a_postgresql_url_is_refused_permanently_without_its_password(url):
-    with pytest.raises(StorageError, match="PostgreSQL") as caught:
+@pytest.mark.parametrize("url", ["postgresql://u:geheim@127.0.0.1:1/d", "postgres://u:geheim@localhost:1/d"])
+async def test_a_server_that_cannot_be_reached_is_named_without_its_password(url):
+    with pytest.raises(StorageError, match=r":1/d cannot be reached .* PERFORMANCE_DATABASE_URL") as caught:
         await open_store(url)
+    assert not caught.value.permanent
+    assert "geheim" not in str(caught.value)
+
+
+async def test_a_wrong_postgresql_url_is_refused_without_its_password():
+    with pytest.raises(StorageError, match="postgresql://user:password@host:5432/database") as caught:
+        await open_store("postgresql://u:geheim@h/d?no_such_setting=1")
     assert caught.value.permanent
     assert "geheim" not in str(caught.value)
 

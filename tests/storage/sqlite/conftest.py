@@ -17,6 +17,12 @@ from cogmeter_storage.slot import encode, summarise
 
 
 @pytest.fixture
+def backend(sqlite_backend):
+    """The back end of the tests in this folder."""
+    return sqlite_backend
+
+
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "performance.db"
 
