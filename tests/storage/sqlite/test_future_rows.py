@@ -17,6 +17,7 @@ from cogmeter_storage.clock import AHEAD_US
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome, Person, SpanRecord, TraceRecord
 from cogmeter_storage.sqlite import future_rows, maintenance
 from cogmeter_storage.sqlite.damage import DamageLog
+from cogmeter_storage.sqlite.session import SqliteSession
 
 NAMES = [("a", "b"), ("a", "c"), ("a", "d")]
 GROUPS = {1: 0, 2: 1, 3: 2}
@@ -169,7 +170,7 @@ async def test_an_interrupted_setting_apart_continues_at_the_next_start(
 
     monkeypatch.setattr(future_rows, "_CHUNK_ROWS", 100)
     monkeypatch.setattr(future_rows, "_move", fails)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw, pytest.raises(KeyboardInterrupt):
+    with contextlib.closing(SqliteSession(path, isolation_level=None)) as raw, pytest.raises(KeyboardInterrupt):
         future_rows.move_future_rows(raw, DamageLog(path), NOW_US)
     assert read(path, "SELECT count(*) FROM operation") == [(900,)]
     monkeypatch.setattr(future_rows, "_move", move)

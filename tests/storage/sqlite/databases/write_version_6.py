@@ -1,7 +1,7 @@
 """Writes ``version_6.db.gz``: a database as the last release with schema version 6 left it when it was closed.
 
 It was run once, with that release's ``storage`` folder on the path, before schema version 7 existed:
-``PYTHONPATH=storage python tests/storage/databases/write_version_6.py``
+``PYTHONPATH=storage python tests/storage/sqlite/databases/write_version_6.py``
 """
 
 from __future__ import annotations
