@@ -10,12 +10,14 @@ from cogmeter.diagnosis import Finding
 from cogmeter.settings import SettingsError, env_name
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
     from cogmeter_storage.base import Store
+    from cogmeter_storage.process import Process
 
 PREFIX: Final = "start: "  # before a part's name in the monitor's faults and in the doctor
 
@@ -26,18 +28,18 @@ class DamagedStateError(ValueError):
     """The stored state of a part cannot be read; the text says what and why."""
 
 
-async def open_database(url: str) -> Store:
-    """Open the store of a database URL; a corrupt database is set aside.
+async def open_database(url: str, process: Process | None = None) -> Store:
+    """Open the store of a database URL, for a process; a corrupt database file is set aside.
 
     Raises:
         SettingsError: the database cannot be used; the text names the setting, its value and the fix.
     """
     try:
-        return await open_store(url, replace_corrupt=True)
+        return await open_store(url, replace_corrupt=True, process=process)
     except StorageError as error:
         text, name = str(error), env_name("database_url")
         # The text about a refused URL names it already, without a password.
-        raise SettingsError(text if text.startswith(name) else f"{name}={url}: {text}") from None
+        raise SettingsError(text if text.startswith(name) else f"{name}={shown_url(url)}: {text}") from None
 
 
 @contextmanager

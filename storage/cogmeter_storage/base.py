@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.process import ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.usage import UsageStore
 
@@ -293,6 +294,17 @@ class Store(Protocol):
     @property
     def costs(self) -> CostStore:
         """The sums of tokens and money; see CostStore."""
+        ...
+
+    async def processes(self) -> list[ProcessRecord]:
+        """Return the last start of each process, by name; nothing where only one process can write."""
+        ...
+
+    def of_process(self, name: str) -> Store:
+        """Return this store with the operations of one process only, for reading; itself where only one can write.
+
+        Alerts, errors, usage, costs, traces and samples are not narrowed.
+        """
         ...
 
     async def first_us(self) -> int | None:

@@ -56,6 +56,21 @@ def is_postgres(url: str) -> bool:
     return bool(separator) and scheme.partition("+")[0] in ("postgresql", "postgres")
 
 
+def database_file(url: str) -> Path | None:
+    """Return the path of an SQLite URL; None for a database on a server.
+
+    Raises:
+        StorageError: it is neither.
+    """
+    return None if is_postgres(url) else sqlite_path(url)
+
+
+def shown_url(url: str) -> str:
+    """Return a valid database URL without user, password and parameters, as messages may show it."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest if scheme == 'sqlite' else rest.rpartition('@')[2]}"
+
+
 async def _open_postgres(url: str, *, read_only: bool, process: Process | None) -> Store:
     try:
         from cogmeter_storage.postgres import PostgresStore

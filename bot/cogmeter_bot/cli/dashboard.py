@@ -40,11 +40,11 @@ def dashboard(options: ReadingOptions, interval: float, theme: str) -> None:
     from cogmeter_bot.sources.factory import ReconnectingSource, database_url
     from cogmeter_bot.tui.app import THEMES, DashboardApp
     from cogmeter_bot.tui.chrome import range_choices
-    from cogmeter_storage.factory import sqlite_path
+    from cogmeter_storage.factory import database_file
 
     settings = options.settings
     with reporting_errors():
-        file = None if options.url else sqlite_path(database_url(settings, options.database))
+        file = None if options.url else database_file(database_url(settings, options.database))
         choices, selected = range_choices(options.since, options.until, options.period)
     source = ReconnectingSource(options.open_source, file)
     app = DashboardApp(source, settings, choices, selected, name=name, interval_s=interval)

@@ -66,7 +66,7 @@ def _backup_to_file(database: Path | None, path: Path, *, force: bool) -> None:
         file.unlink(missing_ok=True)
 
 
-def _check_target(path: Path, source: Path) -> None:
+def _check_target(path: Path, source: Path | None) -> None:
     """Check that a copy may replace ``path``.
 
     Raises:
@@ -77,7 +77,7 @@ def _check_target(path: Path, source: Path) -> None:
 
     if is_device(path):
         raise OutputFileError(f"{path} is a device or a pipe. Name a file, or use - for a pipe.")
-    if path.exists() and source.exists() and path.samefile(source):
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise OutputFileError(f"{path} is the database itself. Name another file.")
     log = _wal_files(path)[0]
     if is_written(path) or (log.exists() and log.stat().st_size):
@@ -88,11 +88,12 @@ def _wal_files(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")]
 
 
-def _database_path(database: Path | None) -> Path:
+def _database_path(database: Path | None) -> Path | None:
+    """Return the path of the database's file; None for a database on a server."""
     from cogmeter_bot.sources.factory import database_url, quiet_settings
-    from cogmeter_storage.factory import sqlite_path
+    from cogmeter_storage.factory import database_file
 
-    return sqlite_path(database_url(quiet_settings(), database))
+    return database_file(database_url(quiet_settings(), database))
 
 
 def _copy(database: Path | None, copy: Path) -> None:
@@ -174,6 +175,6 @@ def forget(user: str, name: str | None, yes: bool, database: Path | None) -> Non
 def _require_database(database: Path | None) -> None:
     """Check that the database exists; these commands must not create one."""
     path = _database_path(database)
-    if not path.exists():
+    if path is not None and not path.exists():
         text = f"Database {path} does not exist. Name another with --database or PERFORMANCE_DATABASE_URL."
         raise Failure(text, NO_DATA)

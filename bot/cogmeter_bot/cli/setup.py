@@ -158,7 +158,7 @@ def _changed_in_chat(settings: Settings, database: Path | None) -> tuple[Mapping
     from cogmeter.settings import merged
     from cogmeter_bot.sources.factory import database_url
     from cogmeter_storage import StorageError, open_store
-    from cogmeter_storage.factory import sqlite_path
+    from cogmeter_storage.factory import database_file
 
     url = database_url(settings, database)
 
@@ -170,7 +170,8 @@ def _changed_in_chat(settings: Settings, database: Path | None) -> tuple[Mapping
             await store.close()
 
     try:
-        if database is None and not sqlite_path(url).exists():
+        file = database_file(url)
+        if database is None and file is not None and not file.exists():
             return {}, ""
         return asyncio.run(read()), ""
     except StorageError as error:

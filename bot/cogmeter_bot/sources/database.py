@@ -48,7 +48,7 @@ from cogmeter_bot.sources.stored_state import stored_facts
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
-from cogmeter_storage.factory import sqlite_path
+from cogmeter_storage.factory import database_file, shown_url
 from cogmeter_storage.model import FAILURES
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class DatabaseSource:
 
     def __init__(self, store: Store, settings: Settings, url: str) -> None:
         """Use ``open`` instead."""
-        self.name = str(sqlite_path(url))
-        self._path = sqlite_path(url)
+        self._path = database_file(url)
+        self.name = str(self._path or shown_url(url))
         self._store = store
         self._settings = settings
         self._query = Query(store)
@@ -285,7 +285,7 @@ class DatabaseSource:
         at_us = now_us()
         window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
         present = await self._dashboard(window, None, limits)
-        findings = await database_findings(self._store, self._path, limits, now_us=at_us)
+        findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
         health = await stored_health(self._store)
         stored = health.components if health.at_us >= oldest_us else []

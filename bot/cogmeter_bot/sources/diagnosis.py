@@ -113,20 +113,22 @@ class Diagnosis(Schema):
         return f"{self.status}; {checks}"
 
 
-async def database_findings(store: Store, path: Path, limits: Limits, *, now_us: int) -> list[Finding]:
-    """Return the findings about a database and the bot that writes it."""
+async def database_findings(
+    store: Store, name: str, path: Path | None, limits: Limits, *, now_us: int
+) -> list[Finding]:
+    """Return the findings about a database and the bot that writes it; ``path`` is its file, if it is one."""
     await store.verify()
     status = await store.status()
     settings = limits.settings
     stored = merged(settings, await store.alerting.overrides())
     freshness = await Freshness.read(store, max_age_s(settings.sample_interval), now_us=now_us)
     return [
-        _size(status, path),
+        _size(status, name),
         damage_finding(status.damage),
         _clock(status),
         _retention(status, settings),
         *freshness.findings(),
-        *_disk(status, path),
+        *(_disk(status, path) if path is not None else ()),
         *changes_findings(stored.changed, stored.left_out, group=settings.command_group),
         await _deliveries(store, now_us),
     ]
@@ -251,9 +253,9 @@ def _finding(prefix: str, name: str, status: Status, reason: str) -> Finding:
     return Finding(f"{prefix}{name}", status in PASSING, text, "" if "/perf doctor" in text else advice)
 
 
-def _size(status: StoreStatus, path: Path) -> Finding:
+def _size(status: StoreStatus, name: str) -> Finding:
     size = f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations"
-    text = f"{path}: {size}, {status.series} series, schema {status.schema_version}"
+    text = f"{name}: {size}, {status.series} series, schema {status.schema_version}"
     return Finding("database", status.series > 0, text, "Nothing has been recorded yet: start the bot")
 
 

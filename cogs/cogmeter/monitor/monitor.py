@@ -18,9 +18,9 @@ from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.monitor.answers import Answers
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
-from cogmeter.monitor.git_revision import revision
 from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
+from cogmeter.monitor.process_name import process_of
 from cogmeter.monitor.pushing import Pushing
 from cogmeter.monitor.scheduler import Scheduler
 from cogmeter.monitor.setting_changes import SettingChanges
@@ -38,6 +38,7 @@ from cogmeter.startup import PREFIX, StartupGuard, open_database
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
+from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -74,6 +75,7 @@ class Monitor(Answers):
     watcher: Watcher
     overhead: Overhead
     loop: asyncio.AbstractEventLoop  # the loop on which it was started
+    version: str | None = None  # of the bot
 
     def __init__(self, bot: discord.Client, settings: Settings, *, recorder: Recorder | None = None) -> None:
         """Build the parts; ``start`` starts them. The default ``recorder`` is the package's own."""
@@ -122,7 +124,9 @@ class Monitor(Answers):
             exit_stack.callback(release, self.recorder, self)
             self.parts.failed.clear()
             _set_level(exit_stack, "cogmeter", LEVELS[self.settings.log_level])
-            self.store = await open_database(self.settings.database_url)
+            process = await process_of(self.bot, self.settings)
+            self.version = process.version or None
+            self.store = await open_database(self.settings.database_url, process)
             exit_stack.push_async_callback(self._close_store)
             with self.parts.guard("changed settings", "the configured ones apply"):
                 await self.setting_changes.read()
@@ -145,7 +149,7 @@ class Monitor(Answers):
             exit_stack.callback(self._stop_waiting)  # runs first
             self._exit_stack = exit_stack.pop_all()
         self._started = True
-        _logger.info("Monitoring; operations are stored in %s", self.settings.database_url)
+        _logger.info("Monitoring; operations are stored in %s", self._database)
 
     async def stop(self) -> None:
         """Flush the buffer and stop every part; operations are still recorded into the buffer. Never raises."""
@@ -239,7 +243,7 @@ class Monitor(Answers):
 
     @property
     def _database(self) -> str:
-        return self.settings.database_url.partition("?")[0].rpartition("@")[2]
+        return shown_url(self.settings.database_url)
 
     async def _start_alerts(self, exit_stack: AsyncExitStack) -> None:
         with self.parts.guard("stored series", "they count against the limit of series when they are recorded again"):
@@ -333,12 +337,9 @@ class Monitor(Answers):
         exit_stack.push_async_callback(self.watcher.remove)
         await self.watcher.install()
         self.faults.update(PREFIX + name for name in self.watcher.failed)
-        version = self.settings.version
-        with self.parts.guard("version", "a new version is not marked"):
-            version = version or await asyncio.to_thread(revision)
-        self.recorder.errors.version = version
+        self.recorder.errors.version = self.version
         with self.parts.guard("start marker", "the start or the new version is not marked"):
-            await mark_start(self.store, self.recorder.markers, version)
+            await mark_start(self.store, self.recorder.markers, self.version)
         with self.parts.guard("out-of-band alerts", "a blocked event loop is not reported by webhook"):
             exit_stack.push_async_callback(self._end_out_of_band)
             self._begin_out_of_band()

@@ -39,9 +39,18 @@ class RecordingSettings(BaseSettings):
     database_url: str = setting(
         "sqlite:///data/performance.db",
         "URL",
-        "The database that stores the operations: sqlite:/// and a path",
+        "The database that stores the operations: sqlite:/// and a path, or postgresql://user:password@host/database",
         in_chat=False,
         min_length=1,
+    )
+    process_name: str | None = setting(
+        None,
+        "text",
+        "The name of this process among those that share a PostgreSQL database. Not set: its shards, or host and"
+        " process id",
+        in_chat=False,
+        max_length=80,
+        example="cluster-0",
     )
     retention_hours: float = setting(
         168, "hours", "How long single operations and per-minute statistics are stored", in_chat=False, ge=1, le=87_600

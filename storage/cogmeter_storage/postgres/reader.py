@@ -9,12 +9,13 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US, ClockSteps, SeriesRecord,
 from cogmeter_storage.plan import first_start_us, plan
 from cogmeter_storage.postgres.schema import SCHEMA
 from cogmeter_storage.postgres.slots import extents, read_slots
+from cogmeter_storage.process import Process, ProcessRecord
 from cogmeter_storage.rollup import SealedSlot
 from cogmeter_storage.slot import merge
 from cogmeter_storage.totals import Accumulator, add_in_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from cogmeter_storage.model import Totals
     from cogmeter_storage.postgres.damage import PostgresDamage
@@ -29,10 +30,11 @@ def totals(
     *,
     groups: Mapping[int, int],
     step_us: int | None,
-    runs: Collection[int] | None = None,
+    only: str | None = None,
 ) -> Totals:
-    """Implement Store.totals, of the operations of these runs (None: all)."""
+    """Implement Store.totals, of the operations of one process (None: of all)."""
     with session.snapshot():
+        runs = runs_of(session, only)
         covered = plan(since_us, until_us, extents(session), step_us=step_us)
         sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         for piece in covered.pieces if groups else ():
@@ -40,9 +42,24 @@ def totals(
     return sums.totals()
 
 
-def runs_of(session: PostgresSession, process: str) -> list[int]:
-    """Return the runs of a process."""
+def runs_of(session: PostgresSession, process: str | None) -> list[int] | None:
+    """Return the runs of a process; None for all processes."""
+    if process is None:
+        return None
     return [number for (number,) in session.execute("SELECT id FROM run WHERE process = ? ORDER BY id", (process,))]
+
+
+def processes(session: PostgresSession) -> list[ProcessRecord]:
+    """Implement Store.processes."""
+    rows = session.execute(
+        "SELECT DISTINCT ON (process) process, version, shards, host, pid, started_us, seen_us,"
+        " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, ended_us IS NOT NULL, last_end_us"
+        " FROM run ORDER BY process, id DESC"
+    )
+    return sorted(
+        (ProcessRecord(Process(name, version, shards), *others) for name, version, shards, *others in rows),
+        key=lambda record: record.process.name,
+    )
 
 
 def sealed_minutes(
@@ -52,14 +69,14 @@ def sealed_minutes(
     until_us: int,
     limit: int,
     *,
-    runs: Collection[int],
+    only: str,
     reached_us: int,
 ) -> list[SealedSlot]:
-    """Implement Store.sealed_minutes, of these runs, whose minutes before ``reached_us`` do not change any more."""
+    """Implement Store.sealed_minutes, of one process, whose minutes before ``reached_us`` do not change any more."""
     sealed_until_us = min(until_us, reached_us // MINUTE_US * MINUTE_US)
     found: list[SealedSlot] = []
     with session.snapshot():
-        slots = read_slots(session, damage, Tier.MINUTE, since_us, sealed_until_us, runs=runs)
+        slots = read_slots(session, damage, Tier.MINUTE, since_us, sealed_until_us, runs=runs_of(session, only))
         for _, same in itertools.groupby(slots, key=lambda slot: slot.start_us):
             if len(found) >= limit:
                 break
@@ -73,9 +90,12 @@ def _joined(slots: list[SealedSlot]) -> SealedSlot:
     return SealedSlot(slots[0].tier, slots[0].start_us, first, last, merge([slot.slot for slot in slots]))
 
 
-def hour_versions(session: PostgresSession, since_us: int, until_us: int) -> dict[int, object] | None:
+def hour_versions(
+    session: PostgresSession, since_us: int, until_us: int, *, only: str | None = None
+) -> dict[int, object] | None:
     """Implement Store.hour_versions: an hour changes when a row that is added up for it is added or grows."""
     with session.snapshot():
+        runs = runs_of(session, only)
         stored = extents(session)
         if any(piece.tier is Tier.DAY for piece in plan(since_us, until_us, stored, step_us=HOUR_US).pieces):
             return None
@@ -83,9 +103,12 @@ def hour_versions(session: PostgresSession, since_us: int, until_us: int) -> dic
         last_end_us = 0 if row is None or row[0] is None else row[0]
         rows = session.execute(
             "SELECT start_us / ?1 * ?1, sum(last_id), sum(length(data)), count(*) FROM slot"
-            " WHERE tier < ?2 AND start_us >= ?3 AND start_us < ?4 AND run <> 0"
+            " WHERE tier < ?2 AND start_us >= ?3 AND start_us < ?4 AND run <> 0 AND (?6 OR run = ANY(?7))"
             " GROUP BY 1 HAVING bool_and(sealed) AND bool_or(tier = ?5)",
-            (HOUR_US, int(Tier.DAY), since_us, min(until_us, last_end_us) // HOUR_US * HOUR_US, int(Tier.HOUR)),
+            (
+                *(HOUR_US, int(Tier.DAY), since_us, min(until_us, last_end_us) // HOUR_US * HOUR_US, int(Tier.HOUR)),
+                *(runs is None, list(runs or ())),
+            ),
         ).fetchall()
     return {start_us: tuple(version) for start_us, *version in rows}
 

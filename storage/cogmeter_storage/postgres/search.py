@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from cogmeter_storage.model import LAST_US, MINUTE_US, OperationRecord, Outcome, Tier
 from cogmeter_storage.operations import OperationFilter, parse_metadata
 from cogmeter_storage.plan import Piece, plan
+from cogmeter_storage.postgres.reader import runs_of
 from cogmeter_storage.postgres.slots import SEQUENCE_BITS, extents, read_slots
 from cogmeter_storage.totals import Lookup
 
@@ -43,10 +44,10 @@ class OperationSearch:
         until_us: int,
         *,
         before_id: int | None = None,
-        runs: Collection[int] | None = None,
+        only: str | None = None,
     ) -> None:
-        """``series`` and ``runs`` None: all. With ``before_id``, only operations after it in a list, newest first."""
-        self._session, self._damage, self._runs = session, damage, runs
+        """``series`` and ``only`` (a process) None: all. With ``before_id``, only what comes after it in a list."""
+        self._session, self._damage, self._runs = session, damage, runs_of(session, only)
         self._since_us, self._until_us = since_us, until_us
         self._before: tuple[int, int] | None = None
         if before_id is not None:
@@ -159,13 +160,13 @@ def newest(
     matching: OperationFilter,
     limit: int,
     before_id: int | None = None,
-    runs: Collection[int] | None = None,
+    only: str | None = None,
 ) -> list[OperationRecord]:
     """Implement Store.page."""
     if limit <= 0 or not matching.outcomes:
         return []
     with session.snapshot():
-        search = OperationSearch(session, damage, series, since_us, until_us, before_id=before_id, runs=runs)
+        search = OperationSearch(session, damage, series, since_us, until_us, before_id=before_id, only=only)
         return search.newest(limit, matching)
 
 
@@ -177,13 +178,13 @@ def slowest(
     until_us: int,
     *,
     limit: int,
-    runs: Collection[int] | None = None,
+    only: str | None = None,
 ) -> list[OperationRecord]:
     """Implement Store.slowest."""
     if limit <= 0:
         return []
     with session.snapshot():
-        return OperationSearch(session, damage, series, since_us, until_us, runs=runs).slowest(limit)
+        return OperationSearch(session, damage, series, since_us, until_us, only=only).slowest(limit)
 
 
 class _StreamCursor(NamedTuple):
@@ -201,7 +202,7 @@ async def stream(
     until_us: int,
     *,
     rows: int,
-    runs: Collection[int] | None = None,
+    only: str | None = None,
 ) -> AsyncIterator[list[OperationRecord]]:
     """Implement Store.stream."""
     if rows < 1:
@@ -209,7 +210,7 @@ async def stream(
     if series is not None and not series:
         return
     chosen = None if series is None else list(series)
-    cursor = _StreamCursor(since_us, -1, await reading.run(_next_ids, None if runs is None else list(runs)))
+    cursor = _StreamCursor(since_us, -1, await reading.run(_next_ids, only))
     more = True
     while more:
         chunk, cursor, more = await reading.run(_read_chunk, chosen, cursor, until_us, rows)
@@ -217,7 +218,8 @@ async def stream(
             yield chunk
 
 
-def _next_ids(session: PostgresSession, runs: list[int] | None) -> dict[int, int]:
+def _next_ids(session: PostgresSession, only: str | None) -> dict[int, int]:
+    runs = runs_of(session, only)
     rows = session.execute("SELECT id, next_id FROM run WHERE ? OR id = ANY(?)", (runs is None, runs or []))
     return dict(rows)
 

@@ -126,7 +126,8 @@ def fold_one(session: PostgresSession, damage: PostgresDamage, tier: Tier, now_u
     with session.transaction("fold"):
         row = session.execute(
             "SELECT run, start_us / ?1 * ?1 FROM slot WHERE tier = ?2 AND start_us < ?3 AND NOT folded AND run <> 0"
-            " GROUP BY 1, 2 HAVING bool_and(sealed) OR start_us / ?1 * ?1 < ?4 AND bool_or(sealed) ORDER BY 2, 1 LIMIT 1",
+            " GROUP BY 1, 2 HAVING bool_and(sealed) OR start_us / ?1 * ?1 < ?4 AND bool_or(sealed)"
+            " ORDER BY 2, 1 LIMIT 1",
             (tier.width_us, int(finer), until_us, until_us - tier.width_us),
         ).fetchone()
         if row is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.process import ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
 
 
@@ -56,6 +58,7 @@ class PostgresStore:
         self._reading = reading
         self._writer_or_none = writer
         self._process = process
+        self._only: str | None = None  # the process to which reading is narrowed
         self._damage = PostgresDamage(reading.name)
         self._alerting = SqlAlertStore(reading, lambda: self._writer)
         self._errors = SqlErrorStore(reading, lambda: self._writer, self._damage)
@@ -103,15 +106,20 @@ class PostgresStore:
         """Aggregate a range."""
         check_step(step_us)
         return await self._reading.run(
-            reader.totals, self._damage, since_us, until_us, groups=dict(groups), step_us=step_us
+            reader.totals, self._damage, since_us, until_us, groups=dict(groups), step_us=step_us, only=self._only
         )
 
     async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
         """Return sealed minutes of this process in order of time."""
         reached_us = self._writer_or_none.reached_us if self._writer_or_none else clock.now_us()
-        runs = await self._reading.run(reader.runs_of, self._process.name)
         return await self._reading.run(
-            reader.sealed_minutes, self._damage, since_us, until_us, limit, runs=runs, reached_us=reached_us
+            reader.sealed_minutes,
+            self._damage,
+            since_us,
+            until_us,
+            limit,
+            only=self._process.name,
+            reached_us=reached_us,
         )
 
     async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
@@ -124,7 +132,7 @@ class PostgresStore:
 
     async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
         """Return the versions of folded hours."""
-        return await self._reading.run(reader.hour_versions, since_us, until_us)
+        return await self._reading.run(reader.hour_versions, since_us, until_us, only=self._only)
 
     async def recent(
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int, failed: bool = False
@@ -148,14 +156,22 @@ class PostgresStore:
         matching = OperationFilter(frozenset(Outcome if outcomes is None else outcomes), slower_than_us)
         ids = None if series is None else tuple(series)
         return await self._reading.run(
-            search.newest, self._damage, ids, since_us, until_us, matching=matching, limit=limit, before_id=before_id
+            search.newest,
+            self._damage,
+            ids,
+            since_us,
+            until_us,
+            matching=matching,
+            limit=limit,
+            before_id=before_id,
+            only=self._only,
         )
 
     def stream(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
     ) -> AsyncIterator[list[OperationRecord]]:
         """Yield all operations in order, in chunks."""
-        return search.stream(self._reading, series, since_us, until_us, rows=rows)
+        return search.stream(self._reading, series, since_us, until_us, rows=rows, only=self._only)
 
     async def failure_groups(
         self, series: Collection[int] | None, since_us: int, until_us: int, *, limit: int = 50
@@ -167,7 +183,9 @@ class PostgresStore:
         self, series: Collection[int], since_us: int, until_us: int, *, limit: int
     ) -> list[OperationRecord]:
         """Return the slowest operations."""
-        return await self._reading.run(search.slowest, self._damage, tuple(series), since_us, until_us, limit=limit)
+        return await self._reading.run(
+            search.slowest, self._damage, tuple(series), since_us, until_us, limit=limit, only=self._only
+        )
 
     async def clean(self, retention: Retention, *, now_us: int) -> Cleaned:
         """Remove old data."""
@@ -240,6 +258,20 @@ class PostgresStore:
     def costs(self) -> SqlCostStore:
         """The costs."""
         return self._costs
+
+    async def processes(self) -> list[ProcessRecord]:
+        """Return the last start of each process."""
+        return await self._reading.run(reader.processes)
+
+    def of_process(self, name: str) -> PostgresStore:
+        """Return this store with the operations of one process only; it shares the connections of this one."""
+        narrowed = copy(self)
+        narrowed.narrow(name)
+        return narrowed
+
+    def narrow(self, name: str) -> None:
+        """Read the operations of one process only."""
+        self._only = name
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""

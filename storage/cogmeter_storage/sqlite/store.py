@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
+    from cogmeter_storage.process import ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
 
 
@@ -256,6 +257,14 @@ class SqliteStore:
     def costs(self) -> SqlCostStore:
         """The costs."""
         return self._costs
+
+    async def processes(self) -> list[ProcessRecord]:
+        """Return nothing: one process writes the file."""
+        return []
+
+    def of_process(self, name: str) -> SqliteStore:  # noqa: ARG002 - one process writes the file
+        """Return this store."""
+        return self
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""

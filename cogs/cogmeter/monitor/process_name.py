@@ -1,0 +1,43 @@
+"""How this process is known among those that share the database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cogmeter.monitor.git_revision import revision
+from cogmeter_storage.process import Process
+
+if TYPE_CHECKING:
+    import discord
+
+    from cogmeter.settings import Settings
+
+
+async def process_of(bot: discord.Client, settings: Settings) -> Process:
+    """Return the name, the bot's version and the shards of this process.
+
+    The name is the setting's, else that of its shards, else host and process id. A bot that learns its shards from
+    Discord does not know them yet.
+    """
+    shards = _shards(bot)
+    version = settings.version
+    if version is None:
+        version = await asyncio.to_thread(revision) or ""
+    process = Process(version=version, shards=", ".join(map(str, shards)))
+    name = settings.process_name or (f"shard{'s' if len(shards) > 1 else ''} {_short(shards)}" if shards else "")
+    return replace(process, name=name) if name else process
+
+
+def _shards(bot: discord.Client) -> list[int]:
+    """Return the shards that the bot was created with, in order."""
+    given = getattr(bot, "shard_ids", None)  # of AutoShardedClient
+    return sorted(given) if given else [] if bot.shard_id is None else [bot.shard_id]
+
+
+def _short(shards: list[int]) -> str:
+    """Return ``0-3``, or ``0, 2, 5`` for shards with gaps."""
+    if shards == list(range(shards[0], shards[-1] + 1)):
+        return f"{shards[0]}-{shards[-1]}"
+    return ", ".join(map(str, shards))
