@@ -66,7 +66,7 @@ async def fold_all(writer: PostgresWriter, damage: PostgresDamage, now_us: int) 
     for tier in Tier:
         merged = True
         while merged:
-            merged = await writer.run(slots.merge_one, damage, tier, now_us // tier.width_us * tier.width_us)
+            merged = await writer.run(slots.merge_some, damage, tier, now_us // tier.width_us * tier.width_us)
             await asyncio.sleep(_PAUSE_S)
     await usage.fold_all(writer, damage, now_us)
     await costs.fold_all(writer, now_us)

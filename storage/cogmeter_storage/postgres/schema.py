@@ -75,6 +75,7 @@ _FLEET: Final = (
     "CREATE INDEX slot_run ON slot (run, tier, start_us)",
     "CREATE INDEX slot_unfolded ON slot (tier, start_us) WHERE NOT folded AND run <> 0",
     "CREATE INDEX slot_unmerged ON slot (tier, start_us) WHERE NOT merged AND run <> 0",
+    "CREATE INDEX slot_open ON slot (run) WHERE NOT sealed",
     "CREATE TABLE memory (name text PRIMARY KEY, value bytea NOT NULL)",
     """
     CREATE TABLE set_apart (

@@ -7,6 +7,8 @@ time into the slot of run 0. Flags say which rows are contained in which, so tha
 
 from __future__ import annotations
 
+import itertools
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogmeter_storage.model import Tier
@@ -15,12 +17,15 @@ from cogmeter_storage.rollup import SealedSlot, fold
 from cogmeter_storage.slot import SlotFormatError, decode, encode, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    import psycopg
 
     from cogmeter_storage.postgres.damage import PostgresDamage
     from cogmeter_storage.postgres.session import PostgresSession
 
 MERGED: Final = 0  # the run of merged slots
+_MERGED_AT_ONCE: Final = 60  # times in one transaction
 SEQUENCE_BITS: Final = 33  # of an operation's id; the others are its run: 8.6 billion operations of a million runs
 _COLUMNS: Final = "tier, start_us, run, first_id, last_id, data"
 _FINER: Final = {Tier.HOUR: Tier.MINUTE, Tier.DAY: Tier.HOUR}
@@ -31,11 +36,15 @@ _UPSERT: Final = (
 )
 
 
-class RunSlot(NamedTuple):
-    """A stored slot, and the run that wrote it."""
+class SlotRow(NamedTuple):
+    """A stored slot; the names are those of the columns."""
 
+    tier: int
+    start_us: int
     run: int
-    slot: SealedSlot
+    first_id: int
+    last_id: int
+    data: bytes
 
 
 def write_slot(session: PostgresSession, run: int, slot: SealedSlot, *, sealed: bool) -> None:
@@ -69,21 +78,29 @@ def read_slots(
             f" UNION ALL SELECT {_COLUMNS} FROM slot WHERE tier < %s AND {period} AND NOT folded AND {of_finer}"  # noqa: S608 - the texts above
         )
         parameters += [int(tier), since_us, until_us, *values]
-    for found in _read(session, damage, f"{statement} ORDER BY start_us, tier, run", parameters):
-        yield found.slot
+    for row in _rows(session, f"{statement} ORDER BY start_us, tier, run", parameters):
+        slot = _slot_of(row, damage)
+        if slot is not None:
+            yield slot
 
 
-def _read(session: PostgresSession, damage: PostgresDamage, statement: str, values: Sequence[Any]) -> Iterator[RunSlot]:
-    """Yield the slots of rows of _COLUMNS; count and skip damaged ones."""
-    cursor = session.connection.cursor(binary=True)  # half of the bytes of a text result
-    for row in cursor.execute(statement, values):
-        tier, start_us, run, first_id, last_id, data = row
-        try:
-            slot = decode(data, (tier, start_us, first_id, last_id))
-        except SlotFormatError as error:
-            damage.note_slot(tier, start_us, run, str(error))
-        else:
-            yield RunSlot(run, SealedSlot(Tier(tier), start_us, first_id, last_id, slot))
+def _rows(session: PostgresSession, statement: str, values: Sequence[Any]) -> psycopg.Cursor[SlotRow]:
+    """Return rows of _COLUMNS, in the binary format: half of the bytes of a text."""
+    return session.connection.cursor(binary=True, row_factory=_slot_row).execute(statement, values)
+
+
+def _slot_row(_cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], SlotRow]:
+    return SlotRow._make
+
+
+def _slot_of(row: SlotRow, damage: PostgresDamage) -> SealedSlot | None:
+    """Return the slot of a row; count a damaged one, and return None."""
+    try:
+        slot = decode(row.data, (row.tier, row.start_us, row.first_id, row.last_id))
+    except SlotFormatError as error:
+        damage.note_slot(row.tier, row.start_us, row.run, str(error))
+        return None
+    return SealedSlot(Tier(row.tier), row.start_us, row.first_id, row.last_id, slot)
 
 
 def extents(session: PostgresSession) -> dict[Tier, Extent]:
@@ -133,33 +150,55 @@ def fold_one(session: PostgresSession, damage: PostgresDamage, tier: Tier, now_u
         if row is None:
             return 0
         run, start_us = row
-        values = (int(finer), start_us, start_us + tier.width_us, run)
-        where = "tier = %s AND start_us >= %s AND start_us < %s AND run = %s AND NOT folded AND sealed"
-        found = list(_read(session, damage, f"SELECT {_COLUMNS} FROM slot WHERE {where} ORDER BY start_us", values))  # noqa: S608 - the texts above
+        rows = _rows(
+            session,
+            f"SELECT {_COLUMNS} FROM slot WHERE tier = %s AND start_us >= %s AND start_us < %s AND run = %s"  # noqa: S608 - the text above
+            " AND NOT folded AND sealed ORDER BY start_us",
+            (int(finer), start_us, start_us + tier.width_us, run),
+        ).fetchall()
+        found = [slot for row in rows if (slot := _slot_of(row, damage)) is not None]
         if found:
-            write_slot(session, run, fold([one.slot for one in found], tier), sealed=True)
-        session.connection.execute(f"UPDATE slot SET folded = TRUE WHERE {where}", values)  # noqa: S608 - the text above
+            write_slot(session, run, fold(found, tier), sealed=True)
+        _mark(session, "folded", finer, rows)
     return int(bool(found))
 
 
-def merge_one(session: PostgresSession, damage: PostgresDamage, tier: Tier, until_us: int) -> bool:
-    """Merge the sealed slots of several runs of the first time before then; return False if there is none."""
+def merge_some(session: PostgresSession, damage: PostgresDamage, tier: Tier, until_us: int) -> bool:
+    """Merge the sealed slots of all runs, of the first few times before then; return False if there are none.
+
+    One process needs no sums: only its restarts share a time.
+    """
     with session.transaction("fold"):
         row = session.execute(
-            "SELECT start_us FROM slot WHERE tier = ? AND start_us < ? AND NOT merged AND run <> 0 AND sealed"
-            " GROUP BY start_us HAVING count(*) > 1 OR EXISTS"
-            " (SELECT 1 FROM slot AS sum WHERE sum.tier = ? AND sum.start_us = slot.start_us AND sum.run = 0)"
-            " ORDER BY start_us LIMIT 1",
-            (int(tier), until_us, int(tier)),
+            "SELECT min(start_us), max(start_us) FROM (SELECT DISTINCT start_us FROM slot WHERE tier = ?"
+            " AND start_us < ? AND NOT merged AND run <> 0 AND sealed AND (SELECT count(DISTINCT process) > 1 FROM run)"
+            " ORDER BY start_us LIMIT ?) AS first",
+            (int(tier), until_us, _MERGED_AT_ONCE),
         ).fetchone()
-        if row is None:
+        if row is None or row[0] is None:
             return False
-        (start_us,) = row
-        where = "tier = %s AND start_us = %s AND sealed AND NOT merged"  # the row of run 0 is never merged
-        values = (int(tier), start_us)
-        found = list(_read(session, damage, f"SELECT {_COLUMNS} FROM slot WHERE {where}", values))  # noqa: S608 - the text above
-        session.connection.execute(f"UPDATE slot SET merged = TRUE WHERE {where} AND run <> 0", values)  # noqa: S608 - the text above
-        if found:
-            total = SealedSlot(tier, start_us, 0, 0, merge([one.slot.slot for one in found]))
-            write_slot(session, MERGED, total, sealed=True)
+        # The sum of a time is read with its new parts, and written again; run 0 itself is never marked as merged.
+        period = "tier = %s AND start_us BETWEEN %s AND %s AND sealed AND NOT merged"
+        rows = _rows(
+            session,
+            f"SELECT {_COLUMNS} FROM slot AS one WHERE {period} AND EXISTS (SELECT 1 FROM slot AS new"  # noqa: S608 - the texts above
+            " WHERE new.tier = one.tier AND new.start_us = one.start_us AND new.run <> 0 AND new.sealed"
+            " AND NOT new.merged) ORDER BY start_us",
+            (int(tier), *row),
+        ).fetchall()
+        _mark(session, "merged", tier, [one for one in rows if one.run != MERGED])
+        for start_us, same in itertools.groupby(rows, key=attrgetter("start_us")):
+            found = [slot.slot for one in same if (slot := _slot_of(one, damage)) is not None]
+            if found:
+                write_slot(session, MERGED, SealedSlot(tier, start_us, 0, 0, merge(found)), sealed=True)
     return True
+
+
+def _mark(session: PostgresSession, flag: str, tier: Tier, rows: Sequence[SlotRow]) -> None:
+    """Set a flag of exactly these rows: others may have come since they were read."""
+    columns = [[row.start_us for row in rows], [row.run for row in rows], [row.first_id for row in rows]]
+    session.connection.execute(
+        f"UPDATE slot SET {flag} = TRUE FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS row (at, run, id)"  # noqa: S608 - one of two words
+        " WHERE tier = %s AND start_us = row.at AND slot.run = row.run AND first_id = row.id",
+        (*columns, int(tier)),
+    )
