@@ -16,7 +16,7 @@ from timing import HEADER, parser
 
 SCRIPTS = (
     *("record", "ingest", "usage", "loop_lag", "query", "compare", "alerts", "detection"),
-    *("memory", "chart", "watch", "host_requests", "push", "web", "cli"),
+    *("memory", "chart", "watch", "host_requests", "push", "fleet", "web", "cli"),
 )
 # Its smallest form takes most of a minute; tests/cogmeter/alerts/test_simulation.py runs the same simulation.
 NOT_SMOKED = {"detection"}

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -29,9 +29,10 @@ def missing_program() -> str:
 class Server:
     """A running server. Its folder goes away with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = _FAST) -> None:
         self.folder = folder
         self.port = free_port()
+        self._options = options
         self._binaries = PROGRAMS[-1].parent
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -44,7 +45,7 @@ class Server:
         return self.folder / "data"
 
     def start(self) -> None:
-        options = [f"-c{option}" for option in (*_FAST, f"port={self.port}", "listen_addresses=127.0.0.1")]
+        options = [f"-c{option}" for option in (*self._options, f"port={self.port}", "listen_addresses=127.0.0.1")]
         command = [self._binaries / "postgres", "-D", self.data, *options, "-cunix_socket_directories="]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
@@ -104,13 +105,13 @@ class Bouncer:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[Server]:
-    """Yield a running server."""
+def server(options: Sequence[str] = _FAST) -> Iterator[Server]:
+    """Yield a running server with these settings; by default it writes nothing to the disk before it responds."""
     folder = Path(tempfile.mkdtemp(prefix="cogmeter-postgres-"))
     try:
         if _AS_ROOT:
             shutil.chown(folder, _USER, _USER)
-        made = Server(folder)
+        made = Server(folder, options)
         made.create()
         made.start()
         try:

@@ -21,6 +21,7 @@ from factories import make_errors
 import cogmeter
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
+from cogmeter.monitor.process_name import process_of
 from cogmeter.query.query import now_us
 from cogmeter.watch.memory import memory
 from cogmeter_bot.settings import discord_token
@@ -47,6 +48,11 @@ async def commands_recorded(place: Place) -> object:
     one.bot.tree.add_command(ask)
     await one.pressed("ask")
     return one.recorded("discord.commands")
+
+
+async def process_name(place: Place) -> object:
+    one = await place.watched()
+    return (await process_of(one.bot, one.monitor.settings)).name
 
 
 async def components_recorded(place: Place) -> object:

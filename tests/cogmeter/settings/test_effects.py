@@ -210,6 +210,7 @@ EFFECTS: dict[str, Effect] = {
         recording.files_of_the_database,
         {"sqlite:///data/performance.db": ["data/performance.db"], "sqlite:///other.db": ["other.db"]},
     ),
+    "PERFORMANCE_PROCESS_NAME": effect(recording.process_name, {"cluster-0": "cluster-0", "cluster-1": "cluster-1"}),
     "PERFORMANCE_RETENTION_HOURS": effect(recording.operations_kept, {"168": 1, "24": 0}),
     "PERFORMANCE_RETENTION_HOURLY_DAYS": effect(recording.hours_kept, {"90": 1, "1": 24}, RETENTION_HOURS="1"),
     "PERFORMANCE_RETENTION_DAILY_DAYS": effect(

@@ -1,0 +1,38 @@
+"""How a process is called among those that share a database."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import discord
+import pytest
+
+from cogmeter.monitor.process_name import process_of
+from cogmeter.settings import Settings
+
+INTENTS = discord.Intents.none()
+
+
+@pytest.mark.parametrize(
+    ("bot", "name", "shards"),
+    [
+        (
+            discord.AutoShardedClient(intents=INTENTS, shard_ids=[4, 5, 6, 7], shard_count=16),
+            "shards 4-7",
+            "4, 5, 6, 7",
+        ),
+        (discord.AutoShardedClient(intents=INTENTS, shard_ids=[9, 2, 5], shard_count=16), "shards 2, 5, 9", "2, 5, 9"),
+        (discord.Client(intents=INTENTS, shard_id=3, shard_count=4), "shard 3", "3"),
+        (discord.AutoShardedClient(intents=INTENTS), f"{socket.gethostname()}-{os.getpid()}", ""),
+        (discord.Client(intents=INTENTS), f"{socket.gethostname()}-{os.getpid()}", ""),
+    ],
+)
+async def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(bot, name, shards):
+    process = await process_of(bot, Settings(version="1.4"))
+    assert (process.name, process.shards, process.version) == (name, shards, "1.4")
+
+
+async def test_a_name_from_the_settings_comes_first():
+    bot = discord.Client(intents=INTENTS, shard_id=3, shard_count=4)
+    assert (await process_of(bot, Settings(process_name="blue"))).name == "blue"
