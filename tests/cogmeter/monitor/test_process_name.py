@@ -29,7 +29,9 @@ INTENTS = discord.Intents.none()
     ],
 )
 async def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(bot, name, shards):
-    process = await process_of(bot, Settings(version="1.4"))
+    kind = discord.AutoShardedClient if "shard_ids" in bot else discord.Client
+    process = await process_of(kind(intents=INTENTS, **bot), Settings(version="1.4"))
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
     assert (process.name, process.shards, process.version) == (name, shards, "1.4")
 
 
