@@ -15,24 +15,19 @@ INTENTS = discord.Intents.none()
 
 
 @pytest.mark.parametrize(
-    ("bot", "name", "shards"),
+    ("given", "name", "shards"),
     [
-        (
-            discord.AutoShardedClient(intents=INTENTS, shard_ids=[4, 5, 6, 7], shard_count=16),
-            "shards 4-7",
-            "4, 5, 6, 7",
-        ),
-        (discord.AutoShardedClient(intents=INTENTS, shard_ids=[9, 2, 5], shard_count=16), "shards 2, 5, 9", "2, 5, 9"),
-        (discord.Client(intents=INTENTS, shard_id=3, shard_count=4), "shard 3", "3"),
-        (discord.AutoShardedClient(intents=INTENTS), f"{socket.gethostname()}-{os.getpid()}", ""),
-        (discord.Client(intents=INTENTS), f"{socket.gethostname()}-{os.getpid()}", ""),
+        ({"shard_ids": [4, 5, 6, 7], "shard_count": 16}, "shards 4-7", "4, 5, 6, 7"),
+        ({"shard_ids": [9, 2, 5], "shard_count": 16}, "shards 2, 5, 9", "2, 5, 9"),
+        ({"shard_id": 3, "shard_count": 4}, "shard 3", "3"),
+        ({}, None, ""),
     ],
 )
-async def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(bot, name, shards):
-    kind = discord.AutoShardedClient if "shard_ids" in bot else discord.Client
-    process = await process_of(kind(intents=INTENTS, **bot), Settings(version="1.4"))
-    name = name or f"{socket.gethostname()}-{os.getpid()}"
-    assert (process.name, process.shards, process.version) == (name, shards, "1.4")
+async def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(given, name, shards):
+    kind = discord.AutoShardedClient if "shard_ids" in given else discord.Client
+    process = await process_of(kind(intents=INTENTS, **given), Settings(version="1.4"))
+    assert process.name == (name or f"{socket.gethostname()}-{os.getpid()}")
+    assert (process.shards, process.version) == (shards, "1.4")
 
 
 async def test_a_name_from_the_settings_comes_first():
