@@ -38,6 +38,6 @@ def _shards(bot: discord.Client) -> list[int]:
 
 def _short(shards: list[int]) -> str:
     """Return ``0-3``, or ``0, 2, 5`` for shards with gaps."""
-    if shards == list(range(shards[0], shards[-1] + 1)):
+    if len(shards) > 1 and shards == list(range(shards[0], shards[-1] + 1)):
         return f"{shards[0]}-{shards[-1]}"
     return ", ".join(map(str, shards))

@@ -182,7 +182,7 @@ def _nothing(session: PostgresSession) -> None:
 
 
 def _resolve(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], call: Callable[[], T]) -> None:
-    """Give the future the result of the call, on the loop's thread; ignore a loop that was closed meanwhile."""
+    """Give the future the result of the call, on the loop's thread; ignore a loop that has been closed."""
     try:
         result = call()
     except BaseException as error:  # noqa: BLE001 - it belongs to the caller

@@ -24,7 +24,7 @@ _FROM: Final = f"SELECT {_COLUMNS} FROM operation JOIN series ON series.id = ope
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 
 
-class _Candidate(NamedTuple):
+class _TimeBound(NamedTuple):
     """A time that may contain one of the slowest operations; sorts by its largest duration, longest first."""
 
     minus_max_us: int
@@ -32,7 +32,7 @@ class _Candidate(NamedTuple):
     tier: Tier
 
 
-class OperationSearch:
+class MinuteSearch:
     """One query for single operations of some series, in a snapshot."""
 
     def __init__(
@@ -117,7 +117,7 @@ class OperationSearch:
                 else:
                     yield from self._ranges([finer], matching)
 
-    def _candidates(self, piece: Piece) -> Iterator[_Candidate]:
+    def _candidates(self, piece: Piece) -> Iterator[_TimeBound]:
         """Yield the times of a piece that contain the series, with their largest durations."""
         longest_us: dict[int, int] = {}
         for sealed in self._slots(piece):
@@ -126,7 +126,7 @@ class OperationSearch:
                 start_us = sealed.start_us // piece.tier.width_us * piece.tier.width_us
                 longest_us[start_us] = max(longest_us.get(start_us, 0), int(longest.max()))
         for start_us, max_us in longest_us.items():
-            yield _Candidate(-max_us, -start_us, piece.tier)
+            yield _TimeBound(-max_us, -start_us, piece.tier)
 
     def _slots(self, piece: Piece) -> Iterator[Any]:
         return read_slots(self._session, self._damage, piece.tier, piece.since_us, piece.until_us, runs=self._runs)
@@ -166,7 +166,7 @@ def newest(
     if limit <= 0 or not matching.outcomes:
         return []
     with session.snapshot():
-        search = OperationSearch(session, damage, series, since_us, until_us, before_id=before_id, only=only)
+        search = MinuteSearch(session, damage, series, since_us, until_us, before_id=before_id, only=only)
         return search.newest(limit, matching)
 
 
@@ -184,10 +184,10 @@ def slowest(
     if limit <= 0:
         return []
     with session.snapshot():
-        return OperationSearch(session, damage, series, since_us, until_us, only=only).slowest(limit)
+        return MinuteSearch(session, damage, series, since_us, until_us, only=only).slowest(limit)
 
 
-class _StreamCursor(NamedTuple):
+class _StreamPlace(NamedTuple):
     """The place of a stream: after an operation, and the next number of each run when the stream began."""
 
     end_us: int
@@ -210,7 +210,7 @@ async def stream(
     if series is not None and not series:
         return
     chosen = None if series is None else list(series)
-    cursor = _StreamCursor(since_us, -1, await reading.run(_next_ids, only))
+    cursor = _StreamPlace(since_us, -1, await reading.run(_next_ids, only))
     more = True
     while more:
         chunk, cursor, more = await reading.run(_read_chunk, chosen, cursor, until_us, rows)
@@ -225,8 +225,8 @@ def _next_ids(session: PostgresSession, only: str | None) -> dict[int, int]:
 
 
 def _read_chunk(
-    session: PostgresSession, series: list[int] | None, cursor: _StreamCursor, until_us: int, limit: int
-) -> tuple[list[OperationRecord], _StreamCursor, bool]:
+    session: PostgresSession, series: list[int] | None, cursor: _StreamPlace, until_us: int, limit: int
+) -> tuple[list[OperationRecord], _StreamPlace, bool]:
     """Return the next operations, the cursor after them, and whether there may be more."""
     conditions = "end_us >= ? AND end_us < ? AND (end_us, operation.id) > (?, ?)"
     values: list[Any] = [cursor.end_us, until_us, cursor.end_us, cursor.id]

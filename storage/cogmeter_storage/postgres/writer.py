@@ -153,7 +153,7 @@ class PostgresWriter:
     def make_partitions(self, session: PostgresSession, days: set[int]) -> None:
         """Create the partitions of these days (since 1970) that do not exist, in the caller's transaction.
 
-        A new table is attached: that lets other processes write meanwhile, unlike CREATE TABLE ... PARTITION OF.
+        A new table is attached: other processes can write during that, unlike CREATE TABLE ... PARTITION OF.
         """
         for day in sorted(days - self.days):
             session.execute("SELECT 1 FROM area WHERE name = 'partitions' FOR UPDATE")

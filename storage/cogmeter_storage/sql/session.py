@@ -51,8 +51,8 @@ class Session(Protocol):
     def transaction(self, area: str | None = None) -> AbstractContextManager[None]:
         """Run the block in one write transaction: all of it, or nothing.
 
-        ``area`` names the tables that the block reads before it writes them: no other process is in such a block of the
-        same area meanwhile.
+        ``area`` names the tables that the block reads before it writes them: no other process is in a block of the
+        same area at the same time.
         """
         ...
 

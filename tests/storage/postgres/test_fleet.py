@@ -163,7 +163,7 @@ async def test_processes_are_known_by_their_last_start(url, start):
     await again.close()
 
 
-async def test_a_process_that_was_silent_for_minutes_is_ended_by_another_and_goes_on_in_a_new_run(
+async def test_a_process_that_was_silent_for_minutes_is_ended_by_another_and_continues_in_a_new_run(
     url, start, append, make_rows, noon
 ):
     one, two = await start("one"), await start("two")
