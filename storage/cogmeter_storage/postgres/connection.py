@@ -64,13 +64,17 @@ def shown_name(url: str) -> str:
 class PostgresConnection:
     """One connection, and the only thread that uses it. A function runs on the thread after all earlier ones."""
 
-    def __init__(self, url: str, *, application: str = "cogmeter") -> None:
-        """Use ``open``; ``application`` is the name in the server's list of connections."""
+    def __init__(self, url: str, *, application: str = "cogmeter", only_reads: bool = False) -> None:
+        """Use ``open``; ``application`` is the name in the server's list of connections.
+
+        With ``only_reads``, a call that finds its connection lost is repeated with a new one.
+        """
         self.name = shown_name(url)
         self._values = {"application_name": application, **connection_values(url)}
         self._session: PostgresSession | None = None
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._closed = False
+        self._only_reads = only_reads
         # A daemon: a host that exits without closing the store must not wait for this thread; commits are safe.
         self._thread = threading.Thread(target=self._work, name="cogmeter-storage", daemon=True)
 
@@ -131,8 +135,12 @@ class PostgresConnection:
                 time.sleep(_PAUSE_S * attempt)
             except psycopg.Error as error:
                 # A standby, too: after a failover the name leads to the new primary.
-                if isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
+                lost = isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction)
+                was_connected = self._session is not None
+                if lost:
                     self.disconnect()
+                if lost and was_connected and self._only_reads and attempt == 1:
+                    continue
                 raise storage_error(error, self.name) from error
         raise AssertionError("unreachable")
 

@@ -51,7 +51,7 @@ def _range(session: PostgresSession) -> tuple[int, int]:
 def _erase_chunk(
     session: PostgresSession, person: Person, start_us: int, after: tuple[int, int]
 ) -> tuple[int, tuple[int, int] | None]:
-    """Erase from the next few operations of a day; return how many changed, and the place to continue from (None: at the end)."""
+    """Erase from the next few operations of a day; return how many changed, and where to continue (None: the end)."""
     user_id = id_pattern(person)
     searched = (person.metadata_entry[1], person.user_id, person.user_id)
     with session.transaction():

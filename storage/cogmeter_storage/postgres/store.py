@@ -69,7 +69,7 @@ class PostgresStore:
     async def open(cls, url: str, *, read_only: bool, process: Process | None = None) -> PostgresStore:
         """Connect, upgrade the tables, and begin a run of this process; see open_store."""
         process = process or Process()
-        reading = PostgresConnection(url, application=f"cogmeter {process.name}")
+        reading = PostgresConnection(url, application=f"cogmeter {process.name}", only_reads=True)
         writer = None
         await reading.open()
         try:
