@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -48,7 +49,7 @@ class Server:
         options = [f"-c{option}" for option in (*self._options, f"port={self.port}", "listen_addresses=127.0.0.1")]
         command = [self._binaries / "postgres", "-D", self.data, *options, "-cunix_socket_directories="]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **as_user())
         self.wait()
 
     def wait(self) -> None:
@@ -74,7 +75,7 @@ class Server:
 
     def _run(self, program: str, *arguments: object) -> None:
         command = [str(self._binaries / program), *map(str, arguments)]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **_as_user())
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **as_user())
         assert done.returncode == 0, done.stderr
 
 
@@ -93,7 +94,7 @@ class Bouncer:
         settings.chmod(0o644)
         with (folder / "pgbouncer.log").open("ab") as log:
             command = ["pgbouncer", settings]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **_as_user())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **as_user())
         wait_for(lambda: psycopg.connect(self.url("postgres"), connect_timeout=2).close())
 
     def url(self, database: str) -> str:
@@ -143,5 +144,6 @@ def wait_for(attempt: object) -> None:
             return
 
 
-def _as_user() -> dict[str, object]:
+def as_user() -> dict[str, Any]:
+    """Arguments of Popen for a user that PostgreSQL accepts."""
     return {"user": _USER, "group": _USER, "extra_groups": []} if _AS_ROOT else {}

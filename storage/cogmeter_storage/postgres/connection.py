@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import os
 import queue
+import socket
 import threading
 import time
 from functools import partial
@@ -32,6 +35,7 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "10000",
     "target_session_attrs": "read-write",
 }
+CALL_LIMIT_S: Final = 15.0  # a transaction is small; a failover takes longer, and the next call meets the new primary
 _ATTEMPTS: Final = 5  # at a transaction that met another one
 _PAUSE_S: Final = 0.02
 
@@ -75,6 +79,7 @@ class PostgresConnection:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._closed = False
         self._only_reads = only_reads
+        self._began_s = math.inf  # of the call that the thread runs
         # A daemon: a host that exits without closing the store must not wait for this thread; commits are safe.
         self._thread = threading.Thread(target=self._work, name="cogmeter-storage", daemon=True)
 
@@ -117,13 +122,53 @@ class PostgresConnection:
 
         self._calls.put(call)
 
-    async def _queue(self, call: Callable[[], T]) -> T:
+    async def run_long(
+        self, function: Callable[Concatenate[PostgresSession, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function that may take longer than CALL_LIMIT_S; see ``run``."""
+        return await self._queue(partial(self._call, _bound(function, *args, **kwargs), 1), limited=False)
+
+    async def _queue(self, call: Callable[[], T], *, limited: bool = True) -> T:
         if self._closed or not self._thread.is_alive():
             raise StorageError(f"The connection to {self.name} has been closed.", permanent=True)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._calls.put(partial(_resolve, loop, future, call))
-        return await future
+        self._calls.put(partial(self._resolve, loop, future, call, limited=limited))
+        timer = loop.call_later(CALL_LIMIT_S, self._cut_if_late, loop)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _resolve(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], call: Callable[[], T], *, limited: bool
+    ) -> None:
+        """Give the future the result of the call, on the loop's thread; ignore a loop that has been closed."""
+        self._began_s = time.monotonic() if limited else math.inf
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            report = partial(_set, future, None, error)
+        else:
+            report = partial(_set, future, result, None)
+        self._began_s = math.inf
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(report)
+
+    def _cut_if_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cut the connection if its thread has waited for too long, so that the call fails; else look again later.
+
+        A server that was stopped, or is behind a lost network, accepts data for ever without a response.
+        """
+        left_s = self._began_s + CALL_LIMIT_S - time.monotonic()
+        session = self._session
+        if left_s <= 0 and session is not None:
+            with contextlib.suppress(OSError, psycopg.Error):
+                connection = socket.socket(fileno=os.dup(session.connection.fileno()))
+                with connection:
+                    connection.shutdown(socket.SHUT_RDWR)
+        elif left_s < math.inf and not self._closed:
+            loop.call_later(max(left_s, 1.0), self._cut_if_late, loop)
 
     def _call(self, function: Callable[[PostgresSession], T], attempts: int) -> T:
         for attempt in range(1, attempts + 1):
@@ -187,18 +232,6 @@ def _bound(
 
 def _nothing(session: PostgresSession) -> None:
     """Do nothing: the session is connected."""
-
-
-def _resolve(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], call: Callable[[], T]) -> None:
-    """Give the future the result of the call, on the loop's thread; ignore a loop that has been closed."""
-    try:
-        result = call()
-    except BaseException as error:  # noqa: BLE001 - it belongs to the caller
-        report = partial(_set, future, None, error)
-    else:
-        report = partial(_set, future, result, None)
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(report)
 
 
 def _set(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

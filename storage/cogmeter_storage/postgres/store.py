@@ -294,12 +294,12 @@ class PostgresStore:
 
     async def vacuum(self) -> None:
         """Return unused space to the file system."""
-        await self._writer.run(maintenance.vacuum)
+        await self._writer.run_long(maintenance.vacuum)
 
     async def verify(self) -> Damage:
         """Read every slot and count damaged ones."""
         for tier in Tier:
-            await self._reading.run(maintenance.read_tier, self._damage, tier)
+            await self._reading.run_long(maintenance.read_tier, self._damage, tier)
         return (await self.status()).damage
 
     async def erase_person(self, person: Person) -> Erased:

@@ -88,6 +88,13 @@ class PostgresWriter:
         async with self._lock:
             return await self._connection.run(function, *args, **kwargs)
 
+    async def run_long(
+        self, function: Callable[Concatenate[PostgresSession, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function that may take long, between two transactions."""
+        async with self._lock:
+            return await self._connection.run_long(function, *args, **kwargs)
+
     async def end(self) -> None:
         """Wait for the running transaction, end the run, and close the connection."""
         async with self._lock:
