@@ -14,7 +14,7 @@ COPY cogs cogs
 COPY bot bot
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv /opt/cogmeter \
-    && /opt/cogmeter/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[otlp,tui]"
+    && /opt/cogmeter/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[otlp,postgres,tui]"
 
 FROM python:3.11-slim
 # Fonts of charts for names that are not Latin, Greek, Cyrillic, Arabic or Hebrew; a name that no font has is replaced.

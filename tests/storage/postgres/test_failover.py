@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 KILLS = int(os.environ.get("COGMETER_FAILOVER_KILLS", "1"))
 WRITERS = 3
 START_US = 1_750_032_000_000_000
-# Appends 50 rows every 50 ms, and the same rows again after an error, as the flusher does. At the end it prints how many
-# were accepted, and the longest time without an accepted append.
+# Appends 50 rows every 50 ms, and the same rows again after an error, as the flusher does. At the end it prints how
+# many were accepted, and the longest time without an accepted append.
 WRITER = """
 import asyncio, sys, time
 from cogmeter_storage import StorageError, open_store
