@@ -65,7 +65,7 @@ def test_it_runs_and_checks_with_commands_that_there_are_and_not_as_root(instruc
 
 def test_every_reading_command_works_in_it_the_dashboard_too(instructions):
     installed = next(text for text in said(instructions, "RUN") if "pip install" in text)
-    assert "[otlp,tui]" in installed
+    assert "[otlp,postgres,tui]" in installed
     (place,) = re.findall(r"python -m venv (\S+)", installed)
     variables = dict(part.split("=", 1) for text in said(instructions, "ENV") for part in text.split())
     assert variables["PATH"].split(":")[0] == f"{place}/bin"
