@@ -10,12 +10,10 @@ from cogmeter.monitor.git_revision import revision
 from cogmeter_storage.process import Process
 
 if TYPE_CHECKING:
-    import discord
-
     from cogmeter.settings import Settings
 
 
-async def process_of(bot: discord.Client, settings: Settings) -> Process:
+async def process_of(bot: object, settings: Settings) -> Process:
     """Return the name, the bot's version and the shards of this process.
 
     The name is the setting's, else that of its shards, else host and process id. A bot that learns its shards from
@@ -30,10 +28,11 @@ async def process_of(bot: discord.Client, settings: Settings) -> Process:
     return replace(process, name=name) if name else process
 
 
-def _shards(bot: discord.Client) -> list[int]:
+def _shards(bot: object) -> list[int]:
     """Return the shards that the bot was created with, in order."""
     given = getattr(bot, "shard_ids", None)  # of AutoShardedClient
-    return sorted(given) if given else [] if bot.shard_id is None else [bot.shard_id]
+    number = getattr(bot, "shard_id", None)
+    return sorted(given) if given else [] if number is None else [number]
 
 
 def _short(shards: list[int]) -> str:

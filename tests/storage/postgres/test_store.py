@@ -122,7 +122,7 @@ async def test_texts_that_postgresql_cannot_store_are_stored_with_a_replacement(
     assert operation.error == "a\N{REPLACEMENT CHARACTER}b ?"
 
 
-async def test_a_user_without_rights_is_told_what_is_missing(url, server):
+async def test_a_user_without_rights_gets_an_error_that_names_the_fix(url, server):
     with psycopg.connect(url, autocommit=True) as raw:
         raw.execute(
             "DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN; REVOKE CREATE ON DATABASE postgres FROM PUBLIC"
