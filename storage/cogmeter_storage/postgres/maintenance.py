@@ -48,7 +48,7 @@ def migrate(session: PostgresSession, name: str) -> None:
             )
         for statements in POSTGRES_MIGRATIONS[version:]:
             for statement in statements:
-                connection.execute(statement)
+                connection.execute(statement.encode())
         if row is None:
             connection.execute("INSERT INTO version (version) VALUES (%s)", (POSTGRES_VERSION,))
         elif version < POSTGRES_VERSION:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _NUMBERED: Final = re.compile(r"\?(\d+)")
 _BEGIN: Final = f"BEGIN ISOLATION LEVEL %s; SET LOCAL search_path = {SCHEMA}"
-_WRITING: Final = _BEGIN % "READ COMMITTED, READ WRITE"
-_READING: Final = _BEGIN % "REPEATABLE READ, READ ONLY"
+_WRITING: Final = (_BEGIN % "READ COMMITTED, READ WRITE").encode()
+_READING: Final = (_BEGIN % "REPEATABLE READ, READ ONLY").encode()
 
 
 class _NumericLoader(Loader):
@@ -86,7 +86,7 @@ class PostgresSession:
             yield
 
     @contextlib.contextmanager
-    def _block(self, begin: str) -> Iterator[None]:
+    def _block(self, begin: bytes) -> Iterator[None]:
         if self._in_block:
             raise RuntimeError("a transaction is open already")
         self._cursor.execute(begin)  # two statements, one round trip
@@ -123,11 +123,11 @@ class PostgresSession:
 
 
 @functools.lru_cache(maxsize=512)
-def _translated(statement: str) -> tuple[str, bool]:
+def _translated(statement: str) -> tuple[bytes, bool]:
     """Return the statement with psycopg's placeholders, and whether they are numbered."""
     escaped = statement.replace("%", "%%")
     numbered, count = _NUMBERED.subn(r"%(p\1)s", escaped)
-    return (numbered, True) if count else (escaped.replace("?", "%s"), False)
+    return (numbered if count else escaped.replace("?", "%s")).encode(), bool(count)
 
 
 def _storable(value: Any) -> Any:

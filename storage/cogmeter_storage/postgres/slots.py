@@ -86,7 +86,7 @@ def read_slots(
 
 def _rows(session: PostgresSession, statement: str, values: Sequence[Any]) -> psycopg.Cursor[SlotRow]:
     """Return rows of _COLUMNS, in the binary format: half of the bytes of a text."""
-    return session.connection.cursor(binary=True, row_factory=_slot_row).execute(statement, values)
+    return session.connection.cursor(binary=True, row_factory=_slot_row).execute(statement.encode(), values)
 
 
 def _slot_row(_cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], SlotRow]:
@@ -199,6 +199,6 @@ def _mark(session: PostgresSession, flag: str, tier: Tier, rows: Sequence[SlotRo
     columns = [[row.start_us for row in rows], [row.run for row in rows], [row.first_id for row in rows]]
     session.connection.execute(
         f"UPDATE slot SET {flag} = TRUE FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS row (at, run, id)"  # noqa: S608 - one of two words
-        " WHERE tier = %s AND start_us = row.at AND slot.run = row.run AND first_id = row.id",
+        " WHERE tier = %s AND start_us = row.at AND slot.run = row.run AND first_id = row.id".encode(),
         (*columns, int(tier)),
     )
