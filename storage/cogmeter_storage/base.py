@@ -272,6 +272,10 @@ class Store(Protocol):
         """Store a few bytes under a key; replace its previous value."""
         ...
 
+    async def add_value(self, key: str, value: bytes) -> bytes:
+        """Store a few bytes under a key that has no value yet; return the value that it has now."""
+        ...
+
     async def get_value(self, key: str) -> bytes | None:
         """Return the bytes that are stored under the key, or None."""
         ...
@@ -301,10 +305,15 @@ class Store(Protocol):
         ...
 
     def of_process(self, name: str) -> Store:
-        """Return this store with the operations of one process only, for reading; itself where only one can write.
+        """Return this store with the operations of one process only; itself where only one can write.
 
-        Alerts, errors, usage, costs, traces and samples are not narrowed.
+        Values by key are those of the process. Alerts, errors, usage, costs, traces and samples are not narrowed.
         """
+        ...
+
+    @property
+    def own(self) -> Store:
+        """This store as ``of_process`` returns it for the process that opened it; always the same object."""
         ...
 
     async def first_us(self) -> int | None:

@@ -527,3 +527,10 @@ async def test_clean_takes_many_alerts_in_small_steps(store, make_alert, noon):
     await store.alerting.save([step(make_alert(f"{number}", RESOLVED)) for number in range(450)])
     assert await store.clean(RETENTION, now_us=noon + 30 * DAY_US) == Cleaned(alerts=450)
     assert await store.alerting.changes() == []
+
+
+async def test_a_value_is_added_only_once(store):
+    assert await store.add_value("key", b"first") == b"first"
+    assert await store.add_value("key", b"second") == b"first"
+    await store.set_value("key", b"third")
+    assert await store.get_value("key") == b"third"

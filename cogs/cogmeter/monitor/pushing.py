@@ -40,13 +40,13 @@ class Pushing:
         names = switched_on(monitor.settings)
         if not names:
             return
-        found = await origin(monitor.store, monitor.settings, monitor.recorder.errors.version)
+        found = await origin(monitor.store.own, monitor.settings, monitor.recorder.errors.version)
         for name in names:
             with monitor.parts.guard(f"push {name}", "nothing is pushed there"):
                 target = await asyncio.to_thread(build, name, monitor.settings, found)
                 interval_s = monitor.settings.export_interval / 1000
                 pusher = Pusher(
-                    target, lambda: monitor.store, interval_s=interval_s, gauges=self._gauges, faults=monitor.faults
+                    target, lambda: monitor.store.own, interval_s=interval_s, gauges=self._gauges, faults=monitor.faults
                 )
                 pusher.start()
                 self.pushers.append(pusher)
@@ -64,8 +64,8 @@ class Pushing:
     async def named(self, name: str) -> None:
         """Use this name of the bot from now on, also after a restart."""
         stored = name.encode()
-        if self.pushers and await self._monitor.store.get_value(BOT) != stored:
-            await self._monitor.store.set_value(BOT, stored)
+        if self.pushers and await self._monitor.store.own.get_value(BOT) != stored:
+            await self._monitor.store.own.set_value(BOT, stored)
             await self.restart()
 
     def findings(self) -> list[Finding]:
@@ -86,8 +86,7 @@ async def origin(store: Store, settings: Settings, version: str | None) -> Origi
     Raises:
         StorageError: the store cannot be used.
     """
-    if await store.get_value(INSTANCE) is None:
-        await store.set_value(INSTANCE, str(uuid.uuid4()).encode())
+    await store.add_value(INSTANCE, str(uuid.uuid4()).encode())
     return await stored_origin(store, settings, version)
 
 

@@ -132,24 +132,35 @@ def first_us(session: PostgresSession) -> int | None:
     return row[1] if row[0] is None else start_us
 
 
-def status(session: PostgresSession, damage: PostgresDamage, *, url: str, last_write_us: int | None) -> StoreStatus:
-    """Implement Store.status."""
+def status(
+    session: PostgresSession, damage: PostgresDamage, *, url: str, last_write_us: int | None, only: str | None = None
+) -> StoreStatus:
+    """Implement Store.status; with ``only``, the operations and times are those of one process."""
     with session.snapshot():
+        runs = runs_of(session, only)
         row: Any = session.execute(
-            "SELECT (SELECT version FROM version), (SELECT count(*) FROM series),"  # noqa: S608 - a constant
-            " (SELECT min(end_us) FROM operation), (SELECT max(end_us) FROM operation),"
-            " (SELECT coalesce(sum(last_id - first_id + 1), 0) FROM slot WHERE tier = 0 AND run <> 0"
-            " AND start_us > (SELECT min(end_us) FROM operation) - 60000000),"
-            " (SELECT max(last_write_us) FROM run), (SELECT coalesce(sum(clamped), 0) FROM run),"
-            " (SELECT count(*) FROM damage),"
-            f" (SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
+            "SELECT (SELECT version FROM version), (SELECT count(*) FROM series), (SELECT min(end_us) FROM operation),"  # noqa: S608 - a constant
+            " (SELECT max(end_us) FROM operation), (SELECT max(last_write_us) FROM run),"
+            " (SELECT coalesce(sum(clamped), 0) FROM run), (SELECT count(*) FROM damage),"
+            " (SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
             f" WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r')"
         ).fetchone()
+        version, names, first_end_us, last_end_us, stored_us, clamped, moved, size = row
+        # Ids have no gaps, and a minute is removed together with its operations.
+        of_runs = "run <> 0" if runs is None else "run = ANY(?)"
+        operations, first_minute_us = session.execute(
+            "SELECT coalesce(sum(last_id - first_id + 1), 0), min(start_us) FROM slot"  # noqa: S608 - one of the two texts above
+            f" WHERE tier = 0 AND {of_runs} AND start_us > ?",
+            (*(() if runs is None else (runs,)), (first_end_us or 0) - MINUTE_US),
+        ).fetchone() or (0, None)
+        if only is not None:
+            first_end_us = first_minute_us
+            find = "SELECT nullif(max(last_end_us), 0) FROM run WHERE process = ?"
+            (last_end_us,) = session.execute(find, (only,)).fetchone() or (None,)
         apart: Any = session.execute(
             "SELECT count(*) FILTER (WHERE kind = 'operation'),"
             " count(*) FILTER (WHERE kind IN ('sample', 'trace', 'marker')), min(time_us), max(time_us) FROM set_apart"
         ).fetchone()
-    version, names, first_end_us, last_end_us, operations, stored_us, clamped, moved, size = row
     return StoreStatus(
         url=url,
         size_bytes=size,

@@ -58,7 +58,8 @@ class PostgresStore:
         self._reading = reading
         self._writer_or_none = writer
         self._process = process
-        self._only: str | None = None  # the process to which reading is narrowed
+        self._only: str | None = None  # the process to which it is narrowed
+        self._own: PostgresStore | None = None
         self._damage = PostgresDamage(reading.name)
         self._alerting = SqlAlertStore(reading, lambda: self._writer)
         self._errors = SqlErrorStore(reading, lambda: self._writer, self._damage)
@@ -233,11 +234,15 @@ class PostgresStore:
 
     async def set_value(self, key: str, value: bytes) -> None:
         """Store a few bytes under a key."""
-        await self._writer.run(observations.set_value, key, value)
+        await self._writer.run(observations.set_value, self._key(key), value)
+
+    async def add_value(self, key: str, value: bytes) -> bytes:
+        """Store a few bytes under a key without a value."""
+        return await self._writer.run(observations.add_value, self._key(key), value)
 
     async def get_value(self, key: str) -> bytes | None:
         """Return the bytes under a key."""
-        return await self._reading.run(observations.get_value, key)
+        return await self._reading.run(observations.get_value, self._key(key))
 
     @property
     def alerting(self) -> SqlAlertStore:
@@ -270,8 +275,20 @@ class PostgresStore:
         return narrowed
 
     def narrow(self, name: str) -> None:
-        """Read the operations of one process only."""
+        """Use the operations and values of one process only."""
         self._only = name
+        self._own = None
+
+    def _key(self, key: str) -> str:
+        """Return the stored key of a value: those of one process have its name."""
+        return key if self._only is None else f"{key} of {self._only}"
+
+    @property
+    def own(self) -> PostgresStore:
+        """This store, narrowed to the process that opened it."""
+        if self._own is None:
+            self._own = self if self._only == self._process.name else self.of_process(self._process.name)
+        return self._own
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""
@@ -282,7 +299,9 @@ class PostgresStore:
         writer = self._writer_or_none
         last_write_us = writer.last_write_us if writer else None
         url = f"postgresql://{shown_name(self._url)}"
-        return await self._reading.run(reader.status, self._damage, url=url, last_write_us=last_write_us)
+        return await self._reading.run(
+            reader.status, self._damage, url=url, last_write_us=last_write_us, only=self._only
+        )
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Refuse: PostgreSQL's own tools copy a database that many processes write."""

@@ -196,6 +196,13 @@ def set_value(raw: Session, key: str, value: bytes) -> None:
         raw.execute(SET_VALUE, (key, value))
 
 
+def add_value(raw: Session, key: str, value: bytes) -> bytes:
+    """Implement Store.add_value; one transaction."""
+    with raw.transaction():
+        raw.execute("INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (key, value))
+        return bytes(raw.execute("SELECT value FROM memory WHERE name = ?", (key,)).fetchone()[0])
+
+
 def get_value(raw: Session, key: str) -> bytes | None:
     """Implement Store.get_value."""
     find = f"SELECT value FROM memory WHERE name = ? AND {raw.sound_rows('memory')}"  # noqa: S608 - names of our columns

@@ -234,6 +234,10 @@ class SqliteStore:
         """Store a few bytes under a key."""
         await self._writer.run(observations.set_value, key, value)
 
+    async def add_value(self, key: str, value: bytes) -> bytes:
+        """Store a few bytes under a key without a value."""
+        return await self._writer.run(observations.add_value, key, value)
+
     async def get_value(self, key: str) -> bytes | None:
         """Return the bytes under a key."""
         return await self._reading.run(observations.get_value, key)
@@ -264,6 +268,11 @@ class SqliteStore:
 
     def of_process(self, name: str) -> SqliteStore:  # noqa: ARG002 - one process writes the file
         """Return this store."""
+        return self
+
+    @property
+    def own(self) -> SqliteStore:
+        """This store."""
         return self
 
     async def first_us(self) -> int | None:

@@ -190,3 +190,21 @@ async def test_a_newer_schema_is_refused_and_left_alone(url, start):
     with pytest.raises(StorageError, match="schema version 1000, later than") as caught:
         await open_store(url)
     assert caught.value.permanent
+
+
+async def test_each_process_has_values_and_times_of_its_own(start, append, make_rows, noon):
+    one, two = await start("one"), await start("two")
+    await one.series_ids(NAMES)
+    assert one.own is one.own
+    await one.own.set_value("cursor", b"1")
+    await two.own.set_value("cursor", b"2")
+    assert [await store.own.get_value("cursor") for store in (one, two)] == [b"1", b"2"]
+    assert await two.of_process("one").get_value("cursor") == b"1"
+    assert await one.get_value("cursor") is None
+    keys = await asyncio.gather(*(store.add_value("key", name) for store, name in ((one, b"a"), (two, b"b"))))
+    assert keys[0] == keys[1] == await one.get_value("key")
+    await append(one, make_rows(30, noon))
+    await append(two, make_rows(10, noon + HOUR_US))
+    assert [(await store.own.status()).operations for store in (one, two)] == [30, 10]
+    assert (await one.own.status()).last_end_us == noon + 29_000_000
+    assert (await one.status()).last_end_us == noon + HOUR_US + 9_000_000

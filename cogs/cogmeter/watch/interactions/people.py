@@ -147,12 +147,12 @@ async def stored_key(store: Store, new: bytes) -> bytes:
         DamagedStateError: the stored value was not a key, and ``new`` has replaced it.
     """
     key = await store.get_value(KEY)
-    if key is not None and len(key) == KEY_BYTES:
+    if key is None:
+        key = await store.add_value(KEY, new)  # another process of the bot may have been faster
+    if len(key) == KEY_BYTES:
         return key
     await store.set_value(KEY, new)
-    if key is not None:
-        raise DamagedStateError(f"the stored key has {len(key)} bytes, not {KEY_BYTES}")
-    return new
+    raise DamagedStateError(f"the stored key has {len(key)} bytes, not {KEY_BYTES}")
 
 
 async def privacy_key(store: Store, known: bytes | None = None) -> bytes:

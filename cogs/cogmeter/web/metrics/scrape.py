@@ -33,7 +33,7 @@ class Scraper:
     def __init__(self, monitor: Monitor, health: Health) -> None:
         self._monitor = monitor
         self._health = health
-        self._counters = Counters(lambda: monitor.store, parts=monitor.parts)
+        self._counters = Counters(lambda: monitor.store.own, parts=monitor.parts)
         self._lock = asyncio.Lock()
         self._duration_s: float | None = None
         self._people: list[Family] = []
