@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from cogmeter.redaction import redact
 from cogmeter.settings import Settings, SettingsError, env_name, read_env_file
-from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +115,6 @@ def effective_settings(settings: Settings, changed: Mapping[str, str]) -> list[E
     values = {TOKEN: token} | {
         env_name(field): _display_value(getattr(settings, field)) for field in Settings.model_fields
     }
-    values[env_name("database_url")] = shown_url(settings.database_url)  # of a server, it can have a password
     in_chat = {env_name(field): redact(value) or None for field, value in changed.items()}
     return [
         EffectiveSetting(name, in_chat[name], CHAT)

@@ -52,7 +52,7 @@ async def commands_recorded(place: Place) -> object:
 
 async def process_name(place: Place) -> object:
     one = await place.watched()
-    return (await process_of(one.bot, place.settings())).name
+    return process_of(one.bot, place.settings(), "").name
 
 
 async def components_recorded(place: Place) -> object:

@@ -18,6 +18,7 @@ from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.monitor.answers import Answers
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
+from cogmeter.monitor.git_revision import revision
 from cogmeter.monitor.jobs import schedule_jobs
 from cogmeter.monitor.overhead import Overhead
 from cogmeter.monitor.process_name import process_of
@@ -124,8 +125,9 @@ class Monitor(Answers):
             exit_stack.callback(release, self.recorder, self)
             self.parts.failed.clear()
             _set_level(exit_stack, "cogmeter", LEVELS[self.settings.log_level])
-            process = await process_of(self.bot, self.settings)
-            self.version = process.version or None
+            with self.parts.guard("version", "a new version is not marked"):
+                self.version = self.settings.version or await asyncio.to_thread(revision)
+            process = process_of(self.bot, self.settings, self.version or "")
             self.store = await open_database(self.settings.database_url, process)
             exit_stack.push_async_callback(self._close_store)
             with self.parts.guard("changed settings", "the configured ones apply"):

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cogmeter.monitor.git_revision import revision
 from cogmeter_storage.process import Process
 
 if TYPE_CHECKING:
     from cogmeter.settings import Settings
 
 
-async def process_of(bot: object, settings: Settings) -> Process:
-    """Return the name, the bot's version and the shards of this process.
+def process_of(bot: object, settings: Settings, version: str) -> Process:
+    """Return the name, the bot's version ("": unknown) and the shards of this process.
 
     The name is the setting's, else that of its shards, else host and process id. A bot that learns its shards from
     Discord does not know them yet.
     """
     shards = _shards(bot)
-    version = settings.version
-    if version is None:
-        version = await asyncio.to_thread(revision) or ""
     process = Process(version=version, shards=", ".join(map(str, shards)))
     name = settings.process_name or (f"shard{'s' if len(shards) > 1 else ''} {_short(shards)}" if shards else "")
     return replace(process, name=name) if name else process

@@ -23,13 +23,13 @@ INTENTS = discord.Intents.none()
         ({}, None, ""),
     ],
 )
-async def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(given, name, shards):
+def test_a_process_is_called_by_its_shards_else_by_host_and_process_id(given, name, shards):
     kind = discord.AutoShardedClient if "shard_ids" in given else discord.Client
-    process = await process_of(kind(intents=INTENTS, **given), Settings(version="1.4"))
+    process = process_of(kind(intents=INTENTS, **given), Settings(), "1.4")
     assert process.name == (name or f"{socket.gethostname()}-{os.getpid()}")
     assert (process.shards, process.version) == (shards, "1.4")
 
 
-async def test_a_name_from_the_settings_comes_first():
+def test_a_name_from_the_settings_comes_first():
     bot = discord.Client(intents=INTENTS, shard_id=3, shard_count=4)
-    assert (await process_of(bot, Settings(process_name="blue"))).name == "blue"
+    assert process_of(bot, Settings(process_name="blue"), "").name == "blue"
