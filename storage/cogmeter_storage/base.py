@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.costs import CostStore
     from cogmeter_storage.errors import ErrorStore
     from cogmeter_storage.model import (
+        BatchId,
         Cleaned,
         Damage,
         Erased,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
-    from cogmeter_storage.process import ProcessRecord
+    from cogmeter_storage.process import Process, ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.usage import UsageStore
 
@@ -79,14 +80,15 @@ class Store(Protocol):
         """Return all series, ordered by service and operation."""
         ...
 
-    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int, batch: BatchId | None = None) -> int:
         """Append rows in one transaction, and seal every minute that ended by ``now_us``.
 
         Rows are ordered by end time. An end time before the last stored one, or before the end of the last sealed
         minute, is moved forward to it and counted. Each slice is converted and written in one turn of the loop: use
         slices of 100 to 250 rows. Without rows, the call only seals. To import history, pass the end of the imported
         range as ``now_us``. Returns the number of rows written. A cancelled append has written everything or nothing;
-        shield it to know which.
+        shield it to know which. A store on a server records the id of ``batch`` in the same transaction. If it has been
+        recorded before, or a later one of its source, nothing is written, and the result is the same.
 
         Raises ValueError for an invalid outcome or series id; nothing is written then.
         """
@@ -298,6 +300,11 @@ class Store(Protocol):
     @property
     def costs(self) -> CostStore:
         """The sums of tokens and money; see CostStore."""
+        ...
+
+    @property
+    def process(self) -> Process | None:
+        """The process that this store writes for, among those that share a server; None where only one can write."""
         ...
 
     async def processes(self) -> list[ProcessRecord]:

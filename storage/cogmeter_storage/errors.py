@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from cogmeter_storage.model import BatchId
+
 MAX_FRAMES: Final = 30  # of one exception
 MAX_EXAMPLES: Final = 5  # of one group
 MAX_PEOPLE: Final = 1_000  # distinct users, and guilds, of one group: more are not counted
@@ -131,12 +133,13 @@ class ErrorStore(Protocol):
     before it. ``total``, users and guilds cover all errors since the first.
     """
 
-    async def add(self, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
+    async def add(self, batches: Sequence[ErrorBatch], *, batch: BatchId | None = None) -> list[ErrorChange]:
         """Store all batches in one transaction; return the groups that are new or reopened, in order.
 
         Batches of one group are added up. An error after the resolution of its group reopens it: ``resolved_us``
         becomes None, and ``reopened_us`` the time of the error. Of each group the newest five examples stay. A
-        cancelled call has stored everything or nothing.
+        cancelled call has stored everything or nothing. With the id ``batch`` they are stored once, as in Store.append;
+        the changes are not known any more if they had been stored before.
 
         Raises ValueError for a batch without errors, with a count below 1, or with ``first_us`` after ``last_us``;
         nothing is stored then.

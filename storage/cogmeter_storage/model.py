@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,16 @@ class Tier(enum.IntEnum):
 # One finished operation to be stored:
 # (series id, end_us, duration_us, outcome, error text or None, metadata as JSON or None).
 Row: TypeAlias = tuple[int, int, int, int, str | None, str | None]
+
+
+class BatchId(NamedTuple):
+    """Identifies a batch, so that it is stored once even if nobody knows whether its commit arrived.
+
+    ``source`` is unique to one start of a writer; ``number`` grows in the order in which its batches are stored.
+    """
+
+    source: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cogmeter_storage.model import BatchId
+
 CONTEXT: Final = "context"  # the kinds of counts: where an interaction was used, by the names below
 GUILD, DM, USER_INSTALL = "guild", "dm", "user_install"
 LOCALE: Final = "locale"  # the user's language, as Discord names it: "de", "en-US"
@@ -60,8 +62,10 @@ class UsageStore(Protocol):
     identify anybody.
     """
 
-    async def add(self, batch: UsageBatch) -> None:
+    async def add(self, batch: UsageBatch, *, batch_id: BatchId | None = None) -> None:
         """Store a batch in one transaction. A cancelled call has stored everything or nothing.
+
+        With an id it is stored once, as in Store.append.
 
         A later batch may belong to an earlier hour. Raises ValueError for a count below 1 or an invalid key; nothing is
         stored then.

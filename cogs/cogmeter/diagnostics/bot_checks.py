@@ -87,7 +87,7 @@ def flusher(monitor: Monitor) -> Check:
         return Check("flusher", Status.HEALTHY, f"{flush.written:,} operations stored since the start", age_s)
     if age_s is None and flush.last_error is None and _since_s(monitor.began_ns) < STALE_S:
         return Check("flusher", Status.UNKNOWN, "no operations stored yet")
-    waiting = flush.pending + len(monitor.recorder.buffer)
+    waiting = flush.pending + flush.backlog.spooled + len(monitor.recorder.buffer)
     reason = f"{waiting:,} operations wait, {flush.failures} attempts to store them failed; /perf doctor shows why"
     fresh = age_s is not None and age_s <= STALE_S
     return Check("flusher", Status.DEGRADED if fresh else Status.UNHEALTHY, reason, age_s)

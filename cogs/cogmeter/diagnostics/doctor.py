@@ -85,7 +85,8 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
 def _flushing(monitor: Monitor) -> Iterator[Finding]:
     flusher = monitor.flusher
     if flusher.last_error is not None:
-        text = f"{flusher.failures} attempts failed, {flusher.pending} operations wait: {flusher.last_error}"
+        text = f"{flusher.failures} attempts failed in {formatting.duration(flusher.away_s * 1e6)}"
+        text += f", {_waiting(monitor)}: {flusher.last_error}"
         yield Finding("flusher", well=False, text=text, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
@@ -94,7 +95,21 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
         yield Finding("usage", well=False, text=lost, advice="The log has the reason; the operations are stored")
     text = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
     text += f", {formatting.exact(flusher.written)} operations stored"
-    yield Finding("flusher", well=not flusher.problem(), text=text, advice="See the log")
+    if flusher.backlog.spooled:
+        text += f"; {_waiting(monitor)}"
+    if lost := flusher.backlog.lost:
+        text += f"; {formatting.exact(lost)} in a spool that cannot be read"
+    yield Finding("flusher", well=not flusher.problem() and not lost, text=text, advice="See the log")
+
+
+def _waiting(monitor: Monitor) -> str:
+    """Return how many operations wait for the store, in memory and in the spool, and how many were dropped."""
+    flusher, spool = monitor.flusher, monitor.flusher.backlog.spool
+    text = f"{formatting.exact(flusher.pending + len(monitor.recorder.buffer))} operations wait in memory"
+    if spool is not None:
+        size = f"{formatting.size(spool.size_bytes)} of {formatting.size(spool.max_bytes)}"
+        text += f", {formatting.exact(spool.operations)} in the spool ({'full, ' if spool.full else ''}{size})"
+    return f"{text}, {formatting.exact(flusher.dropped)} dropped meanwhile"
 
 
 async def _database(monitor: Monitor) -> list[Finding]:

@@ -165,8 +165,11 @@ class Buffer:
         with lock:
             self.dropped += operations
 
-    def take(self, most: int | None = None) -> list[Any]:
-        """Remove and return the oldest atoms; they count against the bound until ``release``."""
+    def take(self, most: int | None = None, *, join: bool = False) -> list[Any]:
+        """Remove and return the oldest atoms; they count against the bound until ``release``.
+
+        With ``join`` they are released together with the atoms that were taken last.
+        """
         with lock:
             rows = self.rows
             length = len(rows)
@@ -176,7 +179,10 @@ class Buffer:
             # The weight of each extra is not known any more; a share of the atoms has the same share of the weight.
             weight = self._weight if count == length else self._weight * count // length
             self._weight -= weight
-            self._outstanding.append(weight)
+            if join and self._outstanding:
+                self._outstanding[-1] += weight
+            else:
+                self._outstanding.append(weight)
             self.limit -= count
             return atoms
 

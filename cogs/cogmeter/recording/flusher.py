@@ -7,18 +7,20 @@ import itertools
 import logging
 import time
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from cogmeter.recording.background import detached
+from cogmeter.recording.backlog import Backlog, wall_minus_perf_ns
 from cogmeter.recording.buffer import FIELDS
+from cogmeter.recording.error_writer import ErrorWriter
 from cogmeter.recording.losses import LossReporter
-from cogmeter.recording.markers import ERROR, came_back, store_markers
-from cogmeter.recording.rows import Batch
+from cogmeter.recording.markers import store_markers
 from cogmeter.recording.usage import FIELDS as USAGE_FIELDS
 from cogmeter.recording.usage_batches import batch_of
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
 from cogmeter_storage.clock import AHEAD_US, clock
+from cogmeter_storage.model import BatchId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,16 +30,18 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
     from cogmeter_storage.model import TraceRecord
+    from cogmeter_storage.spool import Spool
 
 INTERVAL_S = 1.0
 POLL_S = 0.1  # how often the buffer's level is checked between two flushes
-BATCH = 10_000  # operations per batch; sorting and counting more would block the loop for milliseconds
 EARLY = 5_000  # operations that start a flush before the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+LAST_SERVER_RETRY_S = 5.0  # of a server: it is back after a failover, without anybody's doing
+PATIENCE_S = 1.0  # with an attempt, until what is recorded meanwhile is measured
+STOP_S = 3.0  # for an attempt that hangs while the bot stops, if a spool can take the operations
 TRACES = 200  # stored per flush
 USAGE_INTERVAL_S = 10.0  # between two batches of usage: one each second would cost as much as the operations
 STALE_S = 30.0  # a flush is due every second
-READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
 ATTEMPTS = 3  # attempts at a batch that fails for another reason than the store
 
 _logger = logging.getLogger("cogmeter.flusher")
@@ -55,6 +59,7 @@ class Flusher:
         replace: Callable[[StorageError], Awaitable[Store]] | None = None,
         traces: deque[TraceRecord] | None = None,
         on_errors: Callable[[list[ErrorBatch], list[ErrorChange]], object] | None = None,
+        spool: Spool | None = None,
     ) -> None:
         """Create a flusher.
 
@@ -64,6 +69,7 @@ class Flusher:
             watch: called once with the atoms of each batch, even if the batch cannot be stored.
             replace: returns a new store for a corrupt or detached one.
             traces: traces to store after each batch. Bound it by ``maxlen``, because the store may fail for long.
+            spool: takes the operations of an outage of the store's server.
             on_errors: called with stored errors, and the groups of them that began, or came back after they had been
                 resolved.
         """
@@ -78,15 +84,19 @@ class Flusher:
         self.last_flush_us: int | None = None
         self._flush_offset_us: int | None = None  # from the performance counter to the clock, at the last flush
         self._latest_us = 0  # the latest time at which something was stored
-        self._watch = watch
+        self.backlog = Backlog(recorder, watch=watch, spool=spool)
+        self.away_ns: int | None = None  # since when the store fails, by time.perf_counter_ns
+        self.dropped_before = 0  # operations that had been dropped when it began
         self._replace = replace
-        self._on_errors = on_errors
         self._ids: list[int] = []  # the store's id of each of the recorder's series
-        self._pending: Batch | None = None
+        self._numbers = itertools.count(1)  # of batches of errors and usage
+        self._errors = ErrorWriter(recorder, self._next_id, on_errors)
+        self._usage_id = BatchId(self.backlog.source, 0)
         self._usage: Taken | None = None  # taken from the recorder and not stored yet
         self._usage_s = time.perf_counter()  # when usage was taken for the last time
         # Kept until a replacement has succeeded: one that failed may have closed the old store already.
         self._lost: StorageError | None = None
+        self._spools = False  # whether the store cannot be reached, so that the spool takes what waits
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._lock = asyncio.Lock()
@@ -94,21 +104,30 @@ class Flusher:
 
     @property
     def pending(self) -> int:
-        """Operations that were taken from the buffer and are not stored yet."""
-        return self._pending.operations if self._pending else 0
+        """Operations in memory that were taken from the buffer and are not stored yet."""
+        return self.backlog.operations
+
+    @property
+    def away_s(self) -> float:
+        """Seconds since the store began to fail; 0 while it works."""
+        return 0.0 if self.away_ns is None else (time.perf_counter_ns() - self.away_ns) / 1e9
+
+    @property
+    def dropped(self) -> int:
+        """Operations that were dropped since the store began to fail."""
+        return max(self.recorder.buffer.dropped - self.dropped_before, 0)
 
     @property
     def age_s(self) -> float | None:
         """Seconds since the last flush, even if the wall clock was changed since; None before the first one."""
         if self.last_flush_us is None:
             return None
-        offset_us = _wall_minus_perf_ns() // 1000 if self._flush_offset_us is None else self._flush_offset_us
+        offset_us = wall_minus_perf_ns() // 1000 if self._flush_offset_us is None else self._flush_offset_us
         return max(time.perf_counter_ns() // 1000 + offset_us - self.last_flush_us, 0) / 1e6
 
     def stepped(self, step_us: int) -> None:
         """Follow a step of the clock: waiting operations get the times that the corrected clock would have shown."""
-        if self._pending is not None:
-            self._pending.follow(step_us * 1000, _wall_minus_perf_ns())
+        self.backlog.follow(step_us * 1000)
         if self._usage is not None:
             self._usage.at_us += step_us
 
@@ -126,15 +145,16 @@ class Flusher:
         self._task = detached(self._run(), name="cogmeter-flusher")
 
     async def stop(self) -> None:
-        """Flush a last time, and end. Operations that cannot be stored stay in the buffer for the next start."""
+        """Flush a last time, and end. What cannot be stored goes to the spool, or stays in the buffer."""
         self._stopping = True
         if self._task is not None:
             await self._task
             self._task = None
-        if self._pending is not None:
-            buffer = self.recorder.buffer
-            buffer.put_back(self._pending.atoms)
-            self._pending = None
+        if self.backlog.spool is not None:
+            await self.backlog.collect_waiting()
+            await self.backlog.move_to_spool()
+        self.backlog.put_back()
+        self._errors.put_back()
         if self._usage is not None:
             self.recorder.usage.put_back(self._usage)
             self._usage = None
@@ -143,7 +163,7 @@ class Flusher:
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """Store and measure nothing inside a ``with`` statement; operations wait in the buffer."""
-        async with self._lock:
+        async with self._lock, self.backlog.collecting:
             yield
 
     async def flush(self, *, usage: bool = True) -> None:
@@ -155,24 +175,43 @@ class Flusher:
             StorageError: the store failed; the batch is kept, and the next flush retries it.
         """
         async with self._lock:  # two at once would both write the batch that is pending
-            left = len(self.recorder.buffer)
+            left = self.pending + len(self.recorder.buffer)
             while True:
                 left -= await self._flush()
-                if left <= 0:
+                if left <= 0 or not (self.pending or self.recorder.buffer.rows):
                     break
             if usage and (self.recorder.usage or self._usage is not None):
                 await self._store_usage()
 
     async def _flush(self) -> int:
-        """Write the pending batch or the next one; return how many operations were taken from the buffer for it."""
-        count = 0
-        if self._pending is None:
-            atoms = self.recorder.buffer.take(BATCH)
-            count = len(atoms) // FIELDS
-            self._pending = Batch(atoms, wall_minus_perf_ns=_wall_minus_perf_ns())
-            if self._watch is not None and atoms:
-                await self._watch(atoms)
-        batch = self._pending
+        """Store what is in the spool, then the oldest batch in memory; return the number of operations of that one."""
+        backlog = self.backlog
+        if backlog.first is None:
+            await backlog.collect()
+        while True:
+            while backlog.spool is not None and backlog.spool.batches:
+                self.written += await backlog.replay(self.store)
+            async with backlog.writing:
+                if not (backlog.spool is not None and backlog.spool.batches):
+                    count = await self._write_first()
+                    break
+        self._flush_offset_us = wall_minus_perf_ns() // 1000
+        self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
+        if self.traces:
+            await self._store_traces()
+        if self._errors.waiting:
+            await self._errors.store(self.store, once=self._on_server)
+        if self.recorder.markers:
+            await store_markers(self.store, self.recorder.markers)
+        await self._losses.store(self.store, last=self._stopping)
+        return count
+
+    async def _write_first(self) -> int:
+        """Store the oldest batch in memory; return the number of its operations."""
+        batch = self.backlog.first
+        if batch is None:  # it went to the spool
+            return 0
+        batch.tried = True
         await self._update_ids()
         batch.sort()
         slices = batch.slices(self._ids, self.recorder)
@@ -180,21 +219,26 @@ class Flusher:
         if now_us < self._latest_us - AHEAD_US:
             await self.store.move_future_rows(now_us=now_us)
             self._latest_us = now_us
-        self.written += await self.store.append(slices, now_us=now_us)
+        if self.backlog.more:
+            now_us = min(now_us, batch.taken_us)  # a later minute must not be sealed before its operations are written
+        count = batch.operations
+        self.written += await self.store.append(slices, now_us=now_us, **self._once("batch", batch.id))
         self._latest_us = max(self._latest_us, now_us)
-        self.recorder.buffer.release(batch.atoms)
+        self.backlog.remove_first()
         self.loop_ns += batch.loop_ns
-        self._pending = None
-        self._flush_offset_us = _wall_minus_perf_ns() // 1000
-        self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
-        if self.traces:
-            await self._store_traces()
-        if self.recorder.errors:
-            await self._store_errors()
-        if self.recorder.markers:
-            await store_markers(self.store, self.recorder.markers)
-        await self._losses.store(self.store, last=self._stopping)
         return count
+
+    @property
+    def _on_server(self) -> bool:
+        """Whether the store is on a server: it may be away for a while, and records the ids of batches."""
+        return getattr(self.store, "process", None) is not None
+
+    def _once(self, name: str, batch: BatchId | None) -> dict[str, Any]:
+        """Return the argument by which a store on a server recognises a batch that comes again."""
+        return {name: batch} if self._on_server else {}
+
+    def _next_id(self) -> BatchId:
+        return BatchId(self.backlog.source, next(self._numbers))
 
     async def _update_ids(self) -> None:
         names = self.recorder.names
@@ -204,12 +248,32 @@ class Flusher:
     async def _run(self) -> None:
         while not self._stopping:
             await self._pause(self._delay_s())
-            await self._attempt()
+            await self._attempt_aside()
         buffer = self.recorder.buffer
         recorder = self.recorder
-        waiting = (buffer.rows, self.traces, recorder.errors, recorder.markers, recorder.usage, self._usage)
+        waiting = (buffer.rows, self.traces, self._errors.waiting, recorder.markers, recorder.usage, self._usage)
         if (any(waiting) or buffer.dropped > buffer.stored) and not self.failures:
-            await self._attempt()
+            await self._attempt_aside()
+
+    async def _attempt_aside(self) -> None:
+        """Flush in a task of its own; if it takes long, measure what is recorded meanwhile."""
+        attempt = detached(self._attempt(), name="cogmeter-flush")
+        stop_s = 0.0
+        while not (await asyncio.wait({attempt}, timeout=PATIENCE_S))[0]:
+            stop_s += PATIENCE_S if self._stopping else 0.0
+            if stop_s >= STOP_S and self.backlog.spool is not None:
+                attempt.cancel()
+                with suppress(asyncio.CancelledError):
+                    await attempt
+                self.failures += 1
+                return
+            await self._wait_out()
+
+    async def _wait_out(self) -> None:
+        """Measure operations that cannot be stored now, and move them to the spool if they take too much memory."""
+        await self.backlog.collect_waiting()
+        if self._spools:
+            await self.backlog.relieve()
 
     async def _store_traces(self) -> None:
         """Store the oldest waiting traces. No figure depends on them, so their failure is not a failed flush."""
@@ -226,26 +290,6 @@ class Flusher:
         while self.traces and id(self.traces[0]) in stored:
             self.traces.popleft()
 
-    async def _store_errors(self) -> None:
-        """Store the waiting errors. Like that of traces, their failure is not a failed flush."""
-        errors = self.recorder.errors
-        while batches := errors.take():
-            try:
-                changes = await self.store.errors.add(batches)
-            except StorageError as error:
-                errors.put_back(batches)
-                _logger.debug("%d groups of errors wait for the store: %s", len(errors), error)
-                return
-            except Exception:
-                errors.dropped += sum(sum(batch.counts.values()) for batch in batches)
-                _logger.exception("Dropped %d groups of errors that could not be stored", len(batches))
-                continue
-            for change in changes:
-                if change.reopened:
-                    self.recorder.markers.add(ERROR, came_back(change.group))
-            self._report_errors(batches, changes)
-            await asyncio.sleep(0)
-
     async def _store_usage(self) -> None:
         """Store the waiting users, guilds and counts. Like that of traces, their failure is not a failed flush."""
         self._usage_s = time.perf_counter()
@@ -255,6 +299,7 @@ class Flusher:
         try:
             await self._store_taken(key)  # what an earlier flush could not store
             self._usage = self.recorder.usage.take()  # once: more is recorded while it is stored
+            self._usage_id = self._next_id()
             await self._store_taken(key)
             if dropped := self.recorder.usage.take_dropped():
                 self.lost_users += dropped
@@ -273,7 +318,7 @@ class Flusher:
         began_ns = time.perf_counter_ns()
         batch = batch_of(self._usage, self._ids, key)
         self.loop_ns += time.perf_counter_ns() - began_ns
-        await self.store.usage.add(batch)
+        await self.store.usage.add(batch, **self._once("batch_id", self._usage_id))
         self._usage = None
 
     @property
@@ -281,19 +326,12 @@ class Flusher:
         due = time.perf_counter() - self._usage_s >= USAGE_INTERVAL_S
         return due or self._stopping or self.recorder.usage.is_filling
 
-    def _report_errors(self, batches: list[ErrorBatch], changes: list[ErrorChange]) -> None:
-        if self._on_errors is None:
-            return
-        try:
-            self._on_errors(batches, changes)
-        except Exception:
-            _logger.exception("Errors could not be counted for alerts; they are stored")
-
     async def _replace_lost(self) -> None:
         if self._lost is not None and self._replace is not None:
             self.store = await self._replace(self._lost)
             self._lost = None
             self._ids.clear()
+            self.backlog.forget_store()
 
     async def _flush_or_replace(self) -> None:
         """Flush, into a new store if the open one is corrupt or detached."""
@@ -314,15 +352,21 @@ class Flusher:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - a bug of cogmeter must end neither the task nor the bot
             self._failed(error)
-            self._give_up()
+            await self._give_up()
         else:
             if self.failures:
-                _logger.warning("The store works again after %d failed attempts", self.failures)
-            self.failures, self.last_error = 0, None
+                _logger.warning(
+                    "The store works again after %d failed attempts in %.0f s; %s operations were dropped meanwhile",
+                    *(self.failures, self.away_s, f"{self.dropped:,}"),
+                )
+            self.failures, self.last_error, self.away_ns, self._spools = 0, None, None, False
 
     def _failed(self, error: Exception) -> None:
+        if not self.failures:
+            self.away_ns, self.dropped_before = time.perf_counter_ns(), self.recorder.buffer.dropped
         self.failures += 1
         self.last_error = str(error)
+        self._spools = isinstance(error, StorageError) and not error.permanent
         level = logging.ERROR if self.failures == 1 else logging.DEBUG
         _logger.log(
             level,
@@ -333,40 +377,38 @@ class Flusher:
             exc_info=None if isinstance(error, StorageError) else error,
         )
 
-    def _give_up(self) -> None:
+    async def _give_up(self) -> None:
         """Drop a batch that itself cannot be written, so that it does not block all others."""
-        if self._pending is not None and self.failures >= ATTEMPTS:
-            _logger.error("Dropped %d operations that could not be stored", self.pending)
-            self.recorder.buffer.drop(self.pending)
-            self.recorder.buffer.logged += self.pending
-            self.recorder.buffer.release(self._pending.atoms)
-            self._pending, self.failures = None, 0
+        if self.failures < ATTEMPTS or (self.backlog.first is None and not self.backlog.spooled):
+            return
+        dropped = 0
+        with suppress(StorageError):
+            dropped = await self.backlog.drop_spooled()
+        if not dropped and self.backlog.first is not None:
+            dropped = self.backlog.first.operations
+            self.backlog.remove_first()
+        _logger.error("Dropped %d operations that could not be stored", dropped)
+        self.recorder.buffer.drop(dropped)
+        self.recorder.buffer.logged += dropped
+        self.failures = 0
 
     def _delay_s(self) -> float:
         if not self.failures:
             return INTERVAL_S
-        return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), LAST_RETRY_S))
+        last_s = LAST_SERVER_RETRY_S if self._on_server else LAST_RETRY_S
+        return float(min(FIRST_RETRY_S * 2 ** min(self.failures - 1, 10), last_s))
 
     async def _pause(self, delay_s: float) -> None:
         """Wait until the delay is over, the flusher stops, or the buffer fills up."""
         until = time.perf_counter() + delay_s
+        measured = time.perf_counter()
         buffer = self.recorder.buffer
         while not self._stopping and (left := until - time.perf_counter()) > 0:
             self._losses.warn()
-            if not self.failures and len(buffer.rows) > min(buffer.limit // 2, EARLY * FIELDS):
+            full = len(buffer.rows) > min(buffer.limit // 2, EARLY * FIELDS)
+            if not self.failures and full:
                 return
+            if self.failures and (full or time.perf_counter() - measured >= INTERVAL_S):
+                await self._wait_out()
+                measured = time.perf_counter()
             await asyncio.sleep(min(left, POLL_S))
-
-
-def _wall_minus_perf_ns() -> int:
-    """Return how far the clock is ahead of the performance counter, in nanoseconds.
-
-    Both are read at the same moment: a thread that runs between the readings would shift a whole batch.
-    """
-    readings = []
-    for _ in range(READINGS):
-        before_ns, wall_ns, after_ns = time.perf_counter_ns(), clock.now_ns(), time.perf_counter_ns()
-        readings.append((after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
-        if after_ns - before_ns < READ_NS:
-            break
-    return min(readings)[1]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cogmeter.recording.recorder import Recorder
-    from cogmeter_storage.model import Row
+    from cogmeter_storage.model import BatchId, Row
 
 SLICE = 128  # rows converted and written in one turn of the loop
 MAX_METADATA = 4_000  # characters of JSON that an operation may keep
@@ -39,10 +39,13 @@ _traces = logging.getLogger("cogmeter.operations")
 class Batch:
     """Atoms that were taken from the buffer together, and the offset from their clock to the wall clock."""
 
-    __slots__ = ("_wall_minus_perf_ns", "atoms", "loop_ns")
+    __slots__ = ("_wall_minus_perf_ns", "atoms", "began_ns", "id", "loop_ns", "taken_ns", "tried")
 
-    def __init__(self, atoms: list[Any], *, wall_minus_perf_ns: int) -> None:
+    def __init__(self, atoms: list[Any], *, wall_minus_perf_ns: int, id: BatchId | None = None) -> None:  # noqa: A002 - its name
         self.atoms = atoms
+        self.id = id
+        self.began_ns = self.taken_ns = time.perf_counter_ns()  # when the first and the last atoms were taken
+        self.tried = False  # whether somebody tried to store it: its operations do not change any more
         self.loop_ns = 0  # spent on the event loop for the conversion
         self._wall_minus_perf_ns = wall_minus_perf_ns
 
@@ -50,6 +53,16 @@ class Batch:
     def operations(self) -> int:
         """The number of operations."""
         return len(self.atoms) // FIELDS
+
+    @property
+    def taken_us(self) -> int:
+        """The wall time at which its last operations were taken from the buffer."""
+        return (self.taken_ns + self._wall_minus_perf_ns) // 1000
+
+    def extend(self, atoms: list[Any]) -> None:
+        """Add operations that were taken from the buffer now."""
+        self.atoms += atoms
+        self.taken_ns = time.perf_counter_ns()
 
     def follow(self, step_ns: int, wall_minus_perf_ns: int) -> None:
         """Follow a step of the wall clock, unless the batch was taken after the step and has the new offset."""

@@ -85,6 +85,22 @@ class RecordingSettings(BaseSettings):
         example="10000",
     )
 
+    spool_mb: float = setting(
+        256,
+        "MB",
+        "Disk space for operations that wait while a PostgreSQL server cannot be reached; 0: they wait in memory only",
+        in_chat=False,
+        ge=0,
+        le=100_000,
+    )
+    spool_path: str = setting(
+        "data",
+        "path",
+        "The folder of the file in which operations wait while a PostgreSQL server cannot be reached",
+        in_chat=False,
+        min_length=1,
+    )
+
     command_group: str = setting(
         "perf",
         "name",

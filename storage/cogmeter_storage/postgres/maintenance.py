@@ -84,6 +84,7 @@ async def clean(writer: PostgresWriter, retention: Retention, now_us: int) -> Cl
         operations += dropped - 1
         await asyncio.sleep(_PAUSE_S)
     writer.forget_partitions()
+    await writer.run(_forget_batches, raw_until_us)
     removed = 0
     hours_until_us = await writer.run(_folded_until, Tier.HOUR, hour_cut)
     for tier, until_us in ((Tier.MINUTE, raw_until_us), (Tier.HOUR, hours_until_us), (Tier.DAY, day_cut)):
@@ -125,6 +126,12 @@ def _drop_first_day(session: PostgresSession, until_us: int) -> int:
         (count,) = session.execute(f"SELECT count(*) FROM {days[0][1]}").fetchone() or (0,)  # noqa: S608 - the name of a partition
         session.execute(f"DROP TABLE {days[0][1]}")
         return int(count) + 1
+
+
+def _forget_batches(session: PostgresSession, until_us: int) -> None:
+    """Delete the ids of batches whose operations would be removed anyway."""
+    with session.transaction():
+        session.execute("DELETE FROM stored_batch WHERE at_us < ?", (until_us,))
 
 
 def _day_of(name: str) -> int:

@@ -96,6 +96,17 @@ _FLEET: Final = (
     )
     """,
     "CREATE INDEX damage_at_us ON damage (at_us)",
+    # The last batch of each kind that a start of a process has stored, recorded in the transaction of its rows: a batch
+    # that comes again, from memory or from a spool, is not stored twice.
+    """
+    CREATE TABLE stored_batch (
+        source text NOT NULL,
+        kind text NOT NULL,
+        number bigint NOT NULL,
+        at_us bigint NOT NULL,
+        PRIMARY KEY (source, kind)
+    ) WITH (fillfactor = 50)
+    """,
 )
 
 _OBSERVATIONS: Final = (

@@ -22,6 +22,8 @@ from cogmeter_storage.postgres.schema import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from cogmeter_storage.model import BatchId
+
 _NUMBERED: Final = re.compile(r"\?(\d+)")
 _BEGIN: Final = f"BEGIN ISOLATION LEVEL %s; SET LOCAL search_path = {SCHEMA}"
 _WRITING: Final = (_BEGIN % "READ COMMITTED, READ WRITE").encode()
@@ -99,6 +101,18 @@ class PostgresSession:
             self._in_block = False
             if not self.connection.closed and self.connection.info.transaction_status:
                 self._cursor.execute("ROLLBACK")
+
+    def claim(self, kind: str, batch: BatchId | None) -> bool:
+        """Record a batch; wait for a transaction that stores it, and whose commit is still in doubt."""
+        if batch is None:
+            return True
+        claimed = self.execute(
+            "INSERT INTO stored_batch (source, kind, number, at_us) VALUES (?, ?, ?, ?) ON CONFLICT (source, kind)"
+            " DO UPDATE SET number = excluded.number, at_us = excluded.at_us"
+            " WHERE stored_batch.number < excluded.number",
+            (batch.source, kind, batch.number, clock.now_us()),
+        )
+        return bool(claimed.rowcount)
 
     def sound_rows(self, table: str) -> str:  # noqa: ARG002 - PostgreSQL checks the types and the pages of every table
         """Return a condition that is always true."""

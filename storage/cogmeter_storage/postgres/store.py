@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter_storage.model import (
+        BatchId,
         Cleaned,
         Damage,
         Erased,
@@ -89,9 +90,9 @@ class PostgresStore:
         """Return all series."""
         return await self._reading.run(reader.series)
 
-    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int, batch: BatchId | None = None) -> int:
         """Write rows in one transaction, and seal the minutes that ended."""
-        return await self._writer.append(slices, now_us=now_us)
+        return await self._writer.append(slices, now_us=now_us, batch=batch)
 
     async def move_future_rows(self, *, now_us: int) -> bool:
         """Move rows with future times out of the way."""
@@ -263,6 +264,11 @@ class PostgresStore:
     def costs(self) -> SqlCostStore:
         """The costs."""
         return self._costs
+
+    @property
+    def process(self) -> Process | None:
+        """The process that it writes for; None if it is read-only."""
+        return None if self._writer_or_none is None else self._process
 
     async def processes(self) -> list[ProcessRecord]:
         """Return the last start of each process."""

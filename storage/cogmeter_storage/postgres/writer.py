@@ -22,7 +22,7 @@ from cogmeter_storage.rollup import PendingAppend, WritePosition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cogmeter_storage.model import Row
+    from cogmeter_storage.model import BatchId, Row
     from cogmeter_storage.postgres.connection import PostgresConnection
     from cogmeter_storage.postgres.session import PostgresSession
     from cogmeter_storage.process import Process
@@ -66,22 +66,35 @@ class PostgresWriter:
         """Begin a run: operations continue after the last end time of the process."""
         await self._connection.run(self.start_run)
 
-    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int, batch: BatchId | None = None) -> int:
         """Implement Store.append."""
         async with self._lock:
             already = await self._written_before() if self.unconfirmed is not None else 0
-            batch = _Batch(self, now_us)
+            writing = _Batch(self, now_us, batch)
+            upcoming = _without_first(slices, already)
             try:
-                upcoming = _without_first(slices, already)
                 rows = next(upcoming, ())
                 while (following := next(upcoming, None)) is not None:
-                    await self._connection.run_once(batch.write, rows)
+                    await self._connection.run_once(writing.write, rows)
                     rows = following
-                await self._connection.run_once(batch.finish, rows)
+                await self._connection.run_once(writing.finish, rows)
+            except _StoredBeforeError:
+                already = writing.claimed_rows + len(following or ())
+                for rows in upcoming:
+                    already += len(rows)
+                    await asyncio.sleep(0)  # the caller converts them on the loop
+                await self._continue_in_new_run(writing)
+                return already
             except BaseException:
-                self._connection.run_later(batch.abandon)
+                self._connection.run_later(writing.abandon)
                 raise
-        return already + batch.rows
+        return already + writing.rows
+
+    async def _continue_in_new_run(self, batch: _Batch) -> None:
+        """Begin a new run: the position after a batch that turned out to be stored is not known."""
+        self._connection.run_later(batch.abandon)
+        await self._connection.run(self._end_run)
+        await self._connection.run(self.start_run)
 
     async def run(self, function: Callable[Concatenate[PostgresSession, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that is one transaction, between two others."""
@@ -177,8 +190,10 @@ class PostgresWriter:
 class _Batch:
     """The rows of one append, in one transaction."""
 
-    def __init__(self, writer: PostgresWriter, now_us: int) -> None:
+    def __init__(self, writer: PostgresWriter, now_us: int, batch: BatchId | None) -> None:
         self.rows = 0
+        self.claimed_rows = 0  # that were about to be written when the batch turned out to be stored
+        self._id = batch
         self._writer = writer
         self._now_us = now_us
         self._pending = PendingAppend(writer.position)
@@ -200,6 +215,9 @@ class _Batch:
         if not self._begun:
             self._transaction.enter_context(session.transaction())
             self._begun = True
+            if not session.claim("operations", self._id):
+                self.claimed_rows = len(rows)
+                raise _StoredBeforeError
         if new := days - self._writer.days - self._days:
             self._end_copy()
             self._writer.make_partitions(session, new)
@@ -266,6 +284,10 @@ class _Batch:
     def _end_copy(self) -> None:
         self._copy = None
         self._copying.close()
+
+
+class _StoredBeforeError(Exception):
+    """The batch has been stored by an earlier attempt, whose commit was not confirmed."""
 
 
 class _AbandonedError(Exception):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cogmeter_storage.errors import ErrorBatch, ErrorChange, ErrorExample, ErrorGroup
+    from cogmeter_storage.model import BatchId
     from cogmeter_storage.sql.session import DamagedRows, Runner
 
 
@@ -24,10 +25,10 @@ class SqlErrorStore:
         self._writer = writer
         self._damage = damage
 
-    async def add(self, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
+    async def add(self, batches: Sequence[ErrorBatch], *, batch: BatchId | None = None) -> list[ErrorChange]:
         """Store batches, all or none."""
         errors.check_batches(batches)
-        return await self._writer().run(errors.add_batches, tuple(batches)) if batches else []
+        return await self._writer().run(errors.add_batches, tuple(batches), batch) if batches else []
 
     async def groups(
         self,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cogmeter_storage.errors import ErrorBatch
+    from cogmeter_storage.model import BatchId
     from cogmeter_storage.sql.session import DamagedRows, Session
 
 _DELETE_GROUPS: Final = 200  # each with up to 2,000 hashes of people
@@ -72,10 +73,12 @@ def check_batches(batches: Sequence[ErrorBatch]) -> None:
             raise ValueError(f"error {batch.fingerprint}: first_us={batch.first_us} is after last_us={batch.last_us}")
 
 
-def add_batches(raw: Session, batches: Sequence[ErrorBatch]) -> list[ErrorChange]:
+def add_batches(raw: Session, batches: Sequence[ErrorBatch], claimed: BatchId | None = None) -> list[ErrorChange]:
     """Implement ErrorStore.add; one transaction."""
     changes: dict[int, bool] = {}
     with raw.transaction("errors"):
+        if not raw.claim("errors", claimed):
+            return []
         for batch in batches:
             number, change = _add_to_group(raw, batch)
             _add_details(raw, number, batch)

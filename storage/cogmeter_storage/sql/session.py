@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from cogmeter_storage.model import BatchId
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -58,6 +60,13 @@ class Session(Protocol):
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Run the block in one read transaction: all reads see the same state."""
+        ...
+
+    def claim(self, kind: str, batch: BatchId | None) -> bool:
+        """Record in the caller's transaction that it stores a batch; return False if it has been stored already.
+
+        Each kind has its own numbers. Where a commit is never in doubt, nothing is recorded.
+        """
         ...
 
     def sound_rows(self, table: str) -> str:

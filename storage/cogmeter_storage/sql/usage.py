@@ -22,6 +22,7 @@ from cogmeter_storage.usage import DistinctCounts, PeopleKind, people_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from cogmeter_storage.model import BatchId
     from cogmeter_storage.sql.session import DamagedRows, Runner, Session
     from cogmeter_storage.usage import UsageBatch
 
@@ -49,10 +50,10 @@ class SqlUsageStore:
         self._writer = writer
         self._damage = damage
 
-    async def add(self, batch: UsageBatch) -> None:
+    async def add(self, batch: UsageBatch, *, batch_id: BatchId | None = None) -> None:
         """Store a batch, everything or nothing."""
         _check(batch)
-        await self._writer().run(add_batch, self._damage, batch)
+        await self._writer().run(add_batch, self._damage, batch, batch_id)
 
     async def distinct(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> list[DistinctCounts]:
         """Count distinct users and guilds."""
@@ -87,11 +88,13 @@ def _check(batch: UsageBatch) -> None:
         raise ValueError(f"a key of usage is {_KINDS} to {MAX_KEY}: see people_key")
 
 
-def add_batch(raw: Session, damage: DamagedRows, batch: UsageBatch) -> None:
+def add_batch(raw: Session, damage: DamagedRows, batch: UsageBatch, batch_id: BatchId | None = None) -> None:
     """Implement UsageStore.add; one transaction."""
     start_us = floor_us(batch.at_us, HOUR_US)
     data = Sketches.of(batch.keys, batch.hashes).encode((Tier.HOUR, start_us)) if batch.keys.size else None
     with raw.transaction("usage"):
+        if not raw.claim("usage", batch_id):
+            return
         if data is not None:
             part = (start_us, batch.at_us, data)
             raw.execute("INSERT INTO usage_part (start_us, at_us, data) VALUES (?, ?, ?)", part)

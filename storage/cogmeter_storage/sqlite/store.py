@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogmeter_storage.model import (
+        BatchId,
         Cleaned,
         Damage,
         Erased,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
-    from cogmeter_storage.process import ProcessRecord
+    from cogmeter_storage.process import Process, ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
 
 
@@ -104,7 +105,7 @@ class SqliteStore:
         """Return all series."""
         return await self._reading.run(reader.series)
 
-    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int) -> int:
+    async def append(self, slices: Iterable[Sequence[Row]], *, now_us: int, batch: BatchId | None = None) -> int:  # noqa: ARG002 - a commit is never in doubt
         """Write rows in one transaction, and seal the minutes that ended."""
         return await self._writer.append(slices, now_us=now_us)
 
@@ -261,6 +262,11 @@ class SqliteStore:
     def costs(self) -> SqlCostStore:
         """The costs."""
         return self._costs
+
+    @property
+    def process(self) -> Process | None:
+        """None: one process writes the file."""
+        return None
 
     async def processes(self) -> list[ProcessRecord]:
         """Return nothing: one process writes the file."""

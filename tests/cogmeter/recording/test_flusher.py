@@ -10,7 +10,7 @@ import pytest
 
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
-from cogmeter.recording import flusher
+from cogmeter.recording import backlog, flusher
 from cogmeter.recording.buffer import FIELDS, Buffer
 from cogmeter.recording.flusher import EARLY, Flusher
 from cogmeter.recording.losses import LossReporter
@@ -331,7 +331,7 @@ async def test_dropped_operations_that_the_store_does_not_take_are_stored_later(
 
 
 async def test_a_full_buffer_is_written_in_batches_that_are_each_watched(recorder, store, path, monkeypatch):
-    monkeypatch.setattr("cogmeter.recording.flusher.BATCH", 100)
+    monkeypatch.setattr("cogmeter.recording.backlog.BATCH", 100)
     seen = []
 
     async def watch(atoms):
@@ -439,9 +439,9 @@ def test_a_thread_that_runs_between_the_readings_of_both_clocks_shifts_no_batch(
             return 1_900_000_000_000_000_000 + self.counter_ns
 
     clocks = Interrupted()
-    monkeypatch.setattr("cogmeter.recording.flusher.time", clocks)
+    monkeypatch.setattr("cogmeter.recording.backlog.time", clocks)
     monkeypatch.setattr("cogmeter_storage.clock.time", clocks)
-    assert abs(flusher._wall_minus_perf_ns() - 1_900_000_000_000_000_000) < 1_000
+    assert abs(backlog.wall_minus_perf_ns() - 1_900_000_000_000_000_000) < 1_000
 
 
 # Errors.
