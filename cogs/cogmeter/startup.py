@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Finding
@@ -11,11 +12,13 @@ from cogmeter.settings import SettingsError, env_name
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.factory import shown_url
+from cogmeter_storage.spool import Spool
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
     from cogmeter_storage.process import Process
 
@@ -40,6 +43,16 @@ async def open_database(url: str, process: Process | None = None) -> Store:
         text, name = str(error), env_name("database_url")
         # The text about a refused URL names it already, without a password.
         raise SettingsError(text if text.startswith(name) else f"{name}={shown_url(url)}: {text}") from None
+
+
+async def open_spool(store: Store, settings: Settings, parts: StartupGuard) -> Spool | None:
+    """Open the spool of this process; None if its store is a file, the settings switch it off, or it fails."""
+    most_bytes = int(settings.spool_mb * 1e6)
+    if store.process is None or not most_bytes:
+        return None
+    with parts.guard("spool", "operations wait in memory only while the database cannot be reached"):
+        return await Spool.open(Path(settings.spool_path), store.process.name, most_bytes)
+    return None
 
 
 @contextmanager

@@ -85,8 +85,8 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
 def _flushing(monitor: Monitor) -> Iterator[Finding]:
     flusher = monitor.flusher
     if flusher.last_error is not None:
-        text = f"{flusher.failures} attempts failed in {formatting.duration(flusher.away_s * 1e6)}"
-        text += f", {_waiting(monitor)}: {flusher.last_error}"
+        outage = f"{flusher.failures} attempts failed in {formatting.duration(flusher.away_s * 1e6)}"
+        text = f"{outage}, {_waiting(monitor)}: {flusher.last_error}"
         yield Finding("flusher", well=False, text=text, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
@@ -97,9 +97,10 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
     text += f", {formatting.exact(flusher.written)} operations stored"
     if flusher.backlog.spooled:
         text += f"; {_waiting(monitor)}"
-    if lost := flusher.backlog.lost:
-        text += f"; {formatting.exact(lost)} in a spool that cannot be read"
-    yield Finding("flusher", well=not flusher.problem() and not lost, text=text, advice="See the log")
+    if flusher.backlog.lost:
+        text += f"; {formatting.exact(flusher.backlog.lost)} in a spool that cannot be read"
+    well = not flusher.problem() and not flusher.backlog.lost
+    yield Finding("flusher", well=well, text=text, advice="See the log")
 
 
 def _waiting(monitor: Monitor) -> str:

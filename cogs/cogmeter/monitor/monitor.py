@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogmeter import default_recorder
@@ -36,11 +35,10 @@ from cogmeter.recording.waiting import RunningReader
 from cogmeter.render.charts.builder import ChartBuilder
 from cogmeter.render.charts.worker_client import ChartWorker
 from cogmeter.render.links import alert_link
-from cogmeter.startup import PREFIX, StartupGuard, open_database
+from cogmeter.startup import PREFIX, StartupGuard, open_database, open_spool
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
-from cogmeter_storage.spool import Spool
 from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
@@ -319,23 +317,12 @@ class Monitor(Answers):
             replace=self._replace,
             traces=traces,
             on_errors=self._count_errors,
-            spool=await self._open_spool(exit_stack),
+            spool=await open_spool(self.store, self.settings, self.parts),
         )
         self.flusher.start()
         _logger.debug("Flushing; %d series are known", len(self.recorder.names))
         exit_stack.push_async_callback(self.flusher.stop)
         self.overhead = Overhead(self.flusher, lambda: self.watcher.loop_ns)
-
-    async def _open_spool(self, exit_stack: AsyncExitStack) -> Spool | None:
-        """Open the spool of this process, unless its store is a file or the settings switch it off."""
-        process, most_bytes = self.store.process, int(self.settings.spool_mb * 1e6)
-        if process is None or not most_bytes:
-            return None
-        with self.parts.guard("spool", "operations wait in memory only while the database cannot be reached"):
-            spool = await Spool.open(Path(self.settings.spool_path), process.name, most_bytes)
-            exit_stack.push_async_callback(spool.close)
-            return spool
-        return None
 
     async def _measure(self, atoms: list[Any]) -> None:
         """Count a batch for the alert rules. If that fails, the batch is still stored."""

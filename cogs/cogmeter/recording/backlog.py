@@ -113,8 +113,12 @@ class Backlog:
         """Remove the oldest batch in memory, which is stored, spooled or lost."""
         self._recorder.buffer.release(self._batches.popleft().atoms)
 
-    def put_back(self) -> None:
-        """Put the batches in memory back into the buffer."""
+    async def end(self) -> None:
+        """Move everything to the spool and close it; put what it does not take back into the buffer."""
+        if self.spool is not None:
+            await self.collect_waiting()
+            await self.move_to_spool()
+            await self.spool.close()
         while self._batches:
             self._recorder.buffer.put_back(self._batches.pop().atoms)
 

@@ -69,7 +69,7 @@ class Flusher:
             watch: called once with the atoms of each batch, even if the batch cannot be stored.
             replace: returns a new store for a corrupt or detached one.
             traces: traces to store after each batch. Bound it by ``maxlen``, because the store may fail for long.
-            spool: takes the operations of an outage of the store's server.
+            spool: takes the operations of an outage of the store's server; ``stop`` closes it.
             on_errors: called with stored errors, and the groups of them that began, or came back after they had been
                 resolved.
         """
@@ -150,10 +150,7 @@ class Flusher:
         if self._task is not None:
             await self._task
             self._task = None
-        if self.backlog.spool is not None:
-            await self.backlog.collect_waiting()
-            await self.backlog.move_to_spool()
-        self.backlog.put_back()
+        await self.backlog.end()
         self._errors.put_back()
         if self._usage is not None:
             self.recorder.usage.put_back(self._usage)
