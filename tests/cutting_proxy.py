@@ -1,0 +1,63 @@
+"""A TCP proxy before a PostgreSQL server that cuts a connection at its COMMIT: before it arrives, or before its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+
+COMMIT = b"COMMIT"
+
+
+class CuttingProxy:
+    """Forwards everything; ``cuts`` are the next commits to be cut: "lost", "unanswered", or "pass" to let one pass."""
+
+    def __init__(self, port: int) -> None:
+        self.cuts: deque[str] = deque()
+        self.done: list[str] = []
+        self._server_port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._server_port))
+                except OSError:
+                    client.close()
+                    continue
+                muted = threading.Event()
+                for function in (self._to_server, self._to_client):
+                    threading.Thread(target=function, args=(client, server, muted), daemon=True).start()
+
+    def _to_server(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(server), contextlib.closing(client):
+            while content := client.recv(65536):
+                cut = self.cuts.popleft() if COMMIT in content and self.cuts else "pass"
+                if cut == "lost":
+                    self.done.append(cut)
+                    return
+                if cut == "unanswered":
+                    muted.set()
+                server.sendall(content)
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _to_client(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(client):
+            while content := server.recv(65536):
+                if muted.is_set():  # the answer: the server has committed
+                    self.done.append("unanswered")
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(content)
+            client.shutdown(socket.SHUT_RDWR)
