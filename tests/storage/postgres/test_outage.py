@@ -1,14 +1,20 @@
-"""PostgreSQL goes away, and comes back: everything is there once."""
+"""PostgreSQL goes away, and comes back: everything is there once, in order, and the loop never waits."""
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
+import sys
 import time
-from collections import Counter
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from cutting_proxy import CuttingProxy
-from postgres_server import PROGRAMS, server
+from postgres_server import PROGRAMS, Server, server
 
 from cogmeter.recording import flusher as flusher_module
 from cogmeter.recording.buffer import Buffer
@@ -18,18 +24,21 @@ from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.model import BatchId
 from cogmeter_storage.process import Process
 from cogmeter_storage.spool import Spool
+from cogmeter_storage.usage import UsageBatch
 
 MB = 1_000_000
 ALL = (-(2**60), 2**60)
+# A committed transaction must survive a kill of the server's processes, which these tests do.
+OPTIONS = ("fsync=off", "full_page_writes=off", "synchronous_commit=on", "max_connections=50", "shared_buffers=32MB")
 
 
 @pytest.fixture(scope="module")
-def own_server():
+def own_server() -> Iterator[Server | None]:
     """A server that these tests may stop."""
     if not PROGRAMS:
         yield None
         return
-    with server() as running:
+    with server(OPTIONS) as running:
         yield running
 
 
@@ -47,24 +56,80 @@ def proxy(database):
     proxy.close()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Flush and retry after a fraction of the time, so that a second of an outage is a long one."""
+    monkeypatch.setattr(flusher_module, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(flusher_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(flusher_module, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(flusher_module, "LAST_SERVER_RETRY_S", 0.2)
+
+
 async def open_at(place, name="bot"):
     return await open_store(place.url("postgres"), process=Process(name))
 
 
-async def numbers(store):
-    """The numbers in the names of the stored operations, in order."""
-    names = {one.id: one.operation for one in await store.series()}
-    return [int(names[one.series]) async for chunk in store.stream(None, *ALL) for one in chunk]
+async def stored(place):
+    """Return the numbers of the stored operations in order, and the count and sum of the slots."""
+    store = await open_store(place.url("postgres"), read_only=True)
+    try:
+        numbers = [one.duration_us // 1000 async for chunk in store.stream(None, *ALL) for one in chunk]
+        groups = {one.id: 0 for one in await store.series()}
+        totals = await store.totals(0, 2**52, groups=groups)
+        return numbers, int(totals.counts.sum()), int(totals.sum_us.sum()) // 1000
+    finally:
+        await store.close()
 
 
-async def counted(store):
-    """The number of operations in the slots."""
-    groups = {one.id: 0 for one in await store.series()}
-    return sum((await store.totals(0, 2**52, groups=groups)).groups[0].counts) if groups else 0
+class Load:
+    """Records operations with successive numbers as their durations, and measures the lag of the loop."""
+
+    def __init__(self, recorder, *, each=20, pause_s=0.005):
+        self.recorded = 0
+        self.lags_s = []
+        self._recorder, self._each, self._pause_s = recorder, each, pause_s
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self):
+        while True:
+            for _ in range(self._each):
+                self.recorded += 1
+                self._recorder.record("load", f"series {self.recorded % 7}", duration_ms=self.recorded)
+            began = time.perf_counter()
+            await asyncio.sleep(self._pause_s)
+            self.lags_s.append(time.perf_counter() - began - self._pause_s)
+
+    async def end(self):
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+async def until(condition, *, limit_s=60):
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def writing(place, folder, *, capacity=4_000, spool_bytes=100 * MB):
+    """A flusher into the database, under load."""
+    store = await open_at(place)
+    recorder = Recorder(Buffer(capacity))
+    flusher = Flusher(recorder, store, spool=await Spool.open(folder, "bot", spool_bytes))
+    flusher.start()
+    load = Load(recorder)
+    try:
+        yield flusher, load
+    finally:
+        await load.end()
+        await flusher.stop()
+        await store.close()
 
 
 def rows(ids, start, count):
-    return [(ids[0], 1_750_075_200_000_000 + number * 1000, number, 0, None, None) for number in range(start, start + count)]
+    start_us = 1_750_075_200_000_000
+    return [(ids[0], start_us + number * 1000, number, 0, None, None) for number in range(start, start + count)]
 
 
 @pytest.mark.parametrize("cut", ["lost", "unanswered"])
@@ -84,3 +149,108 @@ async def test_a_batch_whose_commit_was_cut_is_stored_once_when_it_comes_again(p
     durations = [one.duration_us async for chunk in store.stream(None, *ALL) for one in chunk]
     assert durations == list(range(350))
     await store.close()
+
+
+async def test_another_start_does_not_store_again_what_a_killed_one_had_stored(proxy, database):
+    store = await open_at(proxy)
+    ids = await store.series_ids([("a", "1")])
+    proxy.cuts.append("unanswered")
+    with pytest.raises(StorageError):
+        await store.append([rows(ids, 0, 100)], now_us=0, batch=BatchId("x", 1))
+    again = await open_at(database)
+    assert await again.append([rows(ids, 0, 60), rows(ids, 60, 40)], now_us=0, batch=BatchId("x", 1)) == 100
+    assert await again.append([rows(ids, 100, 10)], now_us=0, batch=BatchId("x", 2)) == 10
+    durations = [one.duration_us async for chunk in again.stream(None, *ALL) for one in chunk]
+    assert durations == list(range(110))
+    await again.close()
+    await store.close()
+
+
+@pytest.mark.parametrize("cut", ["lost", "unanswered"])
+async def test_errors_and_usage_are_counted_once_when_their_commit_was_cut(proxy, make_errors, cut):
+    store = await open_at(proxy)
+    usage = UsageBatch(1_750_075_200_000_000, np.array([], np.int64), np.array([], np.uint64), {("command", "ask"): 3})
+    for add in (
+        lambda: store.errors.add([make_errors("a", count=2)], batch=BatchId("x", 1)),
+        lambda: store.usage.add(usage, batch_id=BatchId("x", 2)),
+    ):
+        proxy.cuts.append(cut)
+        with pytest.raises(StorageError):
+            await add()
+        await add()
+    (group,) = await store.errors.groups(0, 2**53)
+    assert group.count == 2
+    assert await store.usage.counts(0, 2**53, ["command"]) == {("command", "ask"): 3}
+    await store.close()
+
+
+async def test_commits_that_are_cut_under_load_lose_and_double_nothing(proxy, database, tmp_path, quick):
+    choose = random.Random(19)
+    async with writing(proxy, tmp_path) as (flusher, load):
+        for _ in range(12):
+            proxy.cuts.extend(["pass"] * choose.randrange(3) + [choose.choice(["lost", "unanswered"])])
+            await until(lambda: not proxy.cuts)
+        await until(lambda: flusher.last_error is None)
+    assert len(proxy.done) == 12
+    numbers, count, total = await stored(database)
+    assert numbers == list(range(1, load.recorded + 1))
+    assert (count, total) == (load.recorded, sum(numbers))
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_everything_recorded_while_the_server_is_away_is_stored_once_when_it_is_back(
+    database, tmp_path, quick, caplog, kill
+):
+    async with writing(database, tmp_path) as (flusher, load):
+        await until(lambda: flusher.written)
+        await asyncio.to_thread(database.stop, kill=kill)
+        await until(lambda: flusher.backlog.spooled > 4_000)
+        assert flusher.dropped == 0
+        await asyncio.to_thread(database.start)
+        await until(lambda: not flusher.backlog.spooled and flusher.last_error is None)
+    numbers, count, total = await stored(database)
+    assert numbers == list(range(1, load.recorded + 1))
+    assert (count, total) == (load.recorded, sum(numbers))
+    assert not list(tmp_path.iterdir())
+    lines = [record.getMessage() for record in caplog.records if record.name == "cogmeter.flusher"]
+    assert len(lines) == 2
+    assert "cannot be reached" in lines[0]
+    assert "works again" in lines[1]
+    assert lines[1].endswith("; 0 operations were dropped meanwhile")
+
+
+async def test_a_full_spool_leaves_operations_in_memory_and_then_drops_and_counts_them(
+    database, tmp_path, quick, caplog
+):
+    async with writing(database, tmp_path, capacity=2_000, spool_bytes=150_000) as (flusher, load):
+        await until(lambda: flusher.written)
+        await asyncio.to_thread(database.stop)
+        await until(lambda: flusher.dropped > 1_000)
+        assert flusher.backlog.spool.full
+        await load.end()
+        await asyncio.to_thread(database.start)
+        await until(lambda: not flusher.backlog.spooled and not flusher.pending and flusher.last_error is None)
+        dropped = flusher.recorder.buffer.dropped
+    numbers, count, _ = await stored(database)
+    assert len(numbers) == len(set(numbers)) == count == load.recorded - dropped
+    assert numbers == sorted(numbers)
+    assert "spool-bot.db is full. To fix it: raise PERFORMANCE_SPOOL_MB." in caplog.text
+
+
+async def test_a_stop_during_an_outage_leaves_the_operations_to_the_next_start(database, tmp_path, quick):
+    async with writing(database, tmp_path) as (flusher, load):
+        await until(lambda: flusher.written)
+        await asyncio.to_thread(database.stop)
+        await until(lambda: flusher.failures > 1)
+        recorded = load.recorded
+    assert load.recorded >= recorded
+    assert list(tmp_path.glob("spool-bot.db"))
+    await asyncio.to_thread(database.start)
+    store = await open_at(database)
+    after = Flusher(Recorder(Buffer(100)), store, spool=await Spool.open(tmp_path, "bot", MB))
+    await after.flush()
+    await after.stop()
+    await store.close()
+    numbers, count, _ = await stored(database)
+    assert numbers == list(range(1, load.recorded + 1))
+    assert count == load.recorded
