@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server that cuts a connection at its COMMIT: before it arrives, or before its answer."""
+"""A TCP proxy before a PostgreSQL server that cuts connections at a COMMIT: before it arrives, or before its answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
 
 COMMIT = b"COMMIT"
 
@@ -41,7 +42,7 @@ class CuttingProxy:
                     threading.Thread(target=function, args=(client, server, muted), daemon=True).start()
 
     def _to_server(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(server), contextlib.closing(client):
+        with contextlib.suppress(OSError), _ending(client, server):
             while content := client.recv(65536):
                 cut = self.cuts.popleft() if COMMIT in content and self.cuts else "pass"
                 if cut == "lost":
@@ -50,14 +51,23 @@ class CuttingProxy:
                 if cut == "unanswered":
                     muted.set()
                 server.sendall(content)
-            server.shutdown(socket.SHUT_RDWR)
 
     def _to_client(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(client):
+        with contextlib.suppress(OSError), _ending(client, server):
             while content := server.recv(65536):
                 if muted.is_set():  # the answer: the server has committed
                     self.done.append("unanswered")
-                    client.shutdown(socket.SHUT_RDWR)
                     return
                 client.sendall(content)
-            client.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _ending(*sockets: socket.socket) -> Iterator[None]:
+    """End the connections after the block. Without a shutdown, one that another thread reads would stay open."""
+    try:
+        yield
+    finally:
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
