@@ -7,10 +7,12 @@ import contextlib
 import logging
 import os
 import random
-import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,51 @@ from cogmeter_storage.usage import UsageBatch
 
 MB = 1_000_000
 ALL = (-(2**60), 2**60)
+KILLS = int(os.environ.get("COGMETER_OUTAGE_KILLS", "8"))
+RANGE = 1_000_000  # of the numbers of one start of the process
+# Records operations with successive numbers until its standard input ends, and prints up to which number they are safe.
+PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from cogmeter.recording import flusher as module
+from cogmeter.recording.buffer import Buffer
+from cogmeter.recording.flusher import Flusher
+from cogmeter.recording.recorder import Recorder
+from cogmeter_storage import StorageError, open_store
+from cogmeter_storage.process import Process
+from cogmeter_storage.spool import Spool
+
+module.INTERVAL_S = module.PATIENCE_S = module.FIRST_RETRY_S = 0.05
+module.LAST_SERVER_RETRY_S = 0.2
+
+async def main(url, folder, first):
+    while True:
+        try:
+            store = await open_store(url, process=Process("bot"))
+            break
+        except StorageError:
+            await asyncio.sleep(0.05)
+    recorder = Recorder(Buffer(2_000))
+    flusher = Flusher(recorder, store, spool=await Spool.open(Path(folder), "bot", 100_000_000))
+    flusher.start()
+    stopping = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    number = first
+    while not stopping.done():
+        for _ in range(10):
+            number += 1
+            recorder.record("load", f"series {number % 7}", duration_ms=number)
+        await asyncio.sleep(0.005)
+        safe = number - flusher.pending - len(recorder.buffer)
+        assert recorder.buffer.dropped == 0
+        print(safe, flusher.backlog.spooled, flush=True)
+    while flusher.backlog.spooled or flusher.pending or recorder.buffer.rows:
+        await asyncio.sleep(0.05)
+    await flusher.stop()
+    await store.close()
+    print(number, 0, flush=True)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
 # A committed transaction must survive a kill of the server's processes, which these tests do.
 OPTIONS = ("fsync=off", "full_page_writes=off", "synchronous_commit=on", "max_connections=50", "shared_buffers=32MB")
 
@@ -259,3 +306,70 @@ async def test_a_stop_during_an_outage_leaves_the_operations_to_the_next_start(d
     numbers, count, _ = await stored(database)
     assert numbers == list(range(1, load.recorded + 1))
     assert count == load.recorded
+
+
+class Start:
+    """A process that records, and the last number that it reported as stored or spooled."""
+
+    def __init__(self, database: Server, folder: Path, number: int) -> None:
+        self.first = number * RANGE
+        self.safe = self.first
+        self.spooled = 0
+        command = [sys.executable, "-c", PROCESS, database.url("postgres"), str(folder), str(self.first)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.safe, self.spooled = map(int, line.split())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+    def end(self) -> int:
+        """Close its standard input, and wait for it."""
+        self.process.stdin.close()
+        code = self.process.wait(60)
+        self._reading.join()
+        self.process.stdout.close()
+        return code
+
+
+@pytest.mark.slow
+def test_processes_and_the_server_may_be_killed_at_any_moment(database, tmp_path):
+    choose = random.Random(4)
+    starts: list[Start] = []
+    for number in range(1, KILLS + 1):
+        starts.append(Start(database, tmp_path, number))
+        wait_for_true(lambda start=starts[-1]: start.safe > start.first)
+        database.stop(kill=choose.random() < 0.5)
+        if choose.random() < 0.7:
+            wait_for_true(lambda start=starts[-1]: start.spooled > 500)
+        if choose.random() < 0.4:  # it is killed before the server is back
+            starts[-1].kill()
+            database.start()
+        else:
+            database.start()
+            time.sleep(choose.random() * 0.4)  # in the middle of the replay
+            starts[-1].kill()
+    starts.append(Start(database, tmp_path, KILLS + 1))
+    wait_for_true(lambda: starts[-1].safe > starts[-1].first)
+    assert starts[-1].end() == 0
+
+    numbers, count, total = asyncio.run(stored(database))
+    assert len(numbers) == len(set(numbers)) == count
+    assert sum(numbers) == total
+    for start in starts:
+        own = [number for number in numbers if start.first < number <= start.first + RANGE]
+        assert own == list(range(start.first + 1, start.first + 1 + len(own)))
+        assert own[-1] >= start.safe
+    assert not list(tmp_path.iterdir())
+
+
+def wait_for_true(condition, limit_s=30.0):
+    until_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
