@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-COMMIT = b"COMMIT"
+COMMIT = b"COMMIT\0"  # the whole statement: READ COMMITTED is a part of others
 
 
 class CuttingProxy:

@@ -373,3 +373,38 @@ def wait_for_true(condition, limit_s=30.0):
     while not condition():
         assert time.monotonic() < until_s
         time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_two_minutes_without_the_server_under_load(database, tmp_path, record_property):
+    """The lag of the loop is reported, not asserted."""
+    outage_s = float(os.environ.get("COGMETER_OUTAGE_SECONDS", "120"))
+    lags = {}
+    async with writing(database, tmp_path, capacity=300_000) as (flusher, load):
+        await until(lambda: flusher.written)
+        await asyncio.sleep(outage_s / 4)
+        lags["before"], load.lags_s = load.lags_s, []
+        await asyncio.to_thread(database.stop)
+        load.lags_s = []
+        await asyncio.sleep(outage_s)
+        lags["away"], load.lags_s = load.lags_s, []
+        assert flusher.backlog.spooled
+        assert flusher.dropped == 0
+        spooled, size_bytes, began_s = flusher.backlog.spooled, flusher.backlog.spool.size_bytes, time.perf_counter()
+        await asyncio.to_thread(database.start)
+        await until(lambda: not flusher.backlog.spooled and flusher.last_error is None)
+        replayed_s = time.perf_counter() - began_s
+        lags["replay"], load.lags_s = load.lags_s, []
+        await asyncio.sleep(outage_s / 4)
+        lags["after"] = load.lags_s
+    numbers, count, total = await stored(database)
+    assert numbers == list(range(1, load.recorded + 1))
+    assert (count, total) == (load.recorded, sum(numbers))
+    text = ", ".join(
+        f"{name} p50 {np.quantile(values, 0.5) * 1e3:.2f} p99 {np.quantile(values, 0.99) * 1e3:.2f}"
+        f" max {max(values) * 1e3:.1f} ms"
+        for name, values in lags.items()
+    )
+    print(f"\n{count} operations, {spooled} spooled in {size_bytes} bytes, replayed in {replayed_s:.1f} s; lag: {text}")
+    record_property("lag", text)
