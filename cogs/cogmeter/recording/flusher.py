@@ -246,6 +246,8 @@ class Flusher:
         while not self._stopping:
             await self._pause(self._delay_s())
             await self._attempt_aside()
+            if self.failures:
+                await self._wait_out()
         buffer = self.recorder.buffer
         recorder = self.recorder
         waiting = (buffer.rows, self.traces, self._errors.waiting, recorder.markers, recorder.usage, self._usage)
