@@ -7,8 +7,10 @@ import gc
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -23,10 +25,13 @@ from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.monitor.process_name import process_of
 from cogmeter.query.query import now_us
+from cogmeter.startup import StartupGuard, open_spool
 from cogmeter.watch.memory import memory
 from cogmeter_bot.settings import discord_token
 from cogmeter_storage.clock import Clock
 from cogmeter_storage.model import DAY_US, HOUR_US
+from cogmeter_storage.process import Process
+from cogmeter_storage.spool import Spool
 from setting_effects.place import Place, Watched, flushed, record, until
 
 
@@ -48,6 +53,25 @@ async def commands_recorded(place: Place) -> object:
     one.bot.tree.add_command(ask)
     await one.pressed("ask")
     return one.recorded("discord.commands")
+
+
+async def _spool(place: Place) -> Spool | None:
+    """The spool of a process that shares its store."""
+    store: Any = SimpleNamespace(process=Process("one"))
+    spool = await open_spool(store, place.settings(), StartupGuard(Counter()))
+    if spool is not None:
+        place.stack.push_async_callback(spool.close)
+    return spool
+
+
+async def bytes_of_the_spool(place: Place) -> object:
+    spool = await _spool(place)
+    return None if spool is None else spool.max_bytes
+
+
+async def path_of_the_spool(place: Place) -> object:
+    spool = await _spool(place)
+    return spool is not None and spool.path.as_posix()
 
 
 async def process_name(place: Place) -> object:

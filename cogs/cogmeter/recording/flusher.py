@@ -16,6 +16,7 @@ from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.error_writer import ErrorWriter
 from cogmeter.recording.losses import LossReporter
 from cogmeter.recording.markers import store_markers
+from cogmeter.recording.trace_writer import store_traces
 from cogmeter.recording.usage import FIELDS as USAGE_FIELDS
 from cogmeter.recording.usage_batches import batch_of
 from cogmeter_storage.base import CorruptStoreError, DetachedStoreError, StorageError
@@ -39,7 +40,6 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 LAST_SERVER_RETRY_S = 5.0  # of a server: it is back after a failover, without anybody's doing
 PATIENCE_S = 1.0  # with an attempt, until what is recorded meanwhile is measured
 STOP_S = 3.0  # for an attempt that hangs while the bot stops, if a spool can take the operations
-TRACES = 200  # stored per flush
 USAGE_INTERVAL_S = 10.0  # between two batches of usage: one each second would cost as much as the operations
 STALE_S = 30.0  # a flush is due every second
 ATTEMPTS = 3  # attempts at a batch that fails for another reason than the store
@@ -195,7 +195,7 @@ class Flusher:
         self._flush_offset_us = wall_minus_perf_ns() // 1000
         self.last_flush_us = time.perf_counter_ns() // 1000 + self._flush_offset_us
         if self.traces:
-            await self._store_traces()
+            await store_traces(self.store, self.traces)
         if self._errors.waiting:
             await self._errors.store(self.store, once=self._on_server)
         if self.recorder.markers:
@@ -250,8 +250,8 @@ class Flusher:
                 await self._wait_out()
         buffer = self.recorder.buffer
         recorder = self.recorder
-        waiting = (buffer.rows, self.traces, self._errors.waiting, recorder.markers, recorder.usage, self._usage)
-        if (any(waiting) or buffer.dropped > buffer.stored) and not self.failures:
+        waiting = (buffer.rows, self.pending, self.traces, recorder.markers, recorder.usage, self._usage)
+        if (any(waiting) or self._errors.waiting or buffer.dropped > buffer.stored) and not self.failures:
             await self._attempt_aside()
 
     async def _attempt_aside(self) -> None:
@@ -273,21 +273,6 @@ class Flusher:
         await self.backlog.collect_waiting()
         if self._spools:
             await self.backlog.relieve()
-
-    async def _store_traces(self) -> None:
-        """Store the oldest waiting traces. No figure depends on them, so their failure is not a failed flush."""
-        traces = list(itertools.islice(self.traces, TRACES))
-        try:
-            await self.store.add_traces(traces)
-        except StorageError as error:
-            _logger.debug("%d traces wait for the store: %s", len(self.traces), error)
-            return
-        except Exception:
-            _logger.exception("Dropped %d traces that could not be stored", len(traces))
-        # While they were written, a full deque may have dropped some of them, from the same end.
-        stored = set(map(id, traces))
-        while self.traces and id(self.traces[0]) in stored:
-            self.traces.popleft()
 
     async def _store_usage(self) -> None:
         """Store the waiting users, guilds and counts. Like that of traces, their failure is not a failed flush."""

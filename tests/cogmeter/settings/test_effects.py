@@ -219,6 +219,10 @@ EFFECTS: dict[str, Effect] = {
     "PERFORMANCE_ERROR_RETENTION": effect(recording.errors_kept, {"2160": 1, "24": 0}),
     "PERFORMANCE_MAX_OPERATIONS_IN_MEMORY": effect(recording.dropped_of(500), {"100": 400, "10000": 0}),
     "PERFORMANCE_MAX_BUFFER_MB": effect(recording.some_dropped, {"1": True, "32": False}),
+    "PERFORMANCE_SPOOL_MB": effect(recording.bytes_of_the_spool, {"256": 256_000_000, "0.5": 500_000, "0": None}),
+    "PERFORMANCE_SPOOL_PATH": effect(
+        recording.path_of_the_spool, {"data": "data/spool-one.db", "a/b": "a/b/spool-one.db"}
+    ),
     "PERFORMANCE_WATCH_COMMANDS": effect(recording.commands_recorded, {"true": ["ask"], "false": []}),
     "PERFORMANCE_WATCH_COMPONENTS": effect(recording.components_recorded, {"true": ["Confirm.yes"], "false": []}),
     "PERFORMANCE_WATCH_ACKNOWLEDGEMENT": effect(
