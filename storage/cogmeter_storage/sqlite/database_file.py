@@ -186,7 +186,7 @@ class WriteOpener:
         Raises:
             StorageError: the file cannot be opened, is in use, is not our database, or is damaged.
         """
-        _make_folder(self._path)
+        make_folder(self._path)
         stack.callback(acquire_writer_lock(self._path).release)
         shared = SharedLock()
         stack.callback(shared.close)
@@ -221,7 +221,7 @@ class WriteOpener:
         with _translated_errors(self._path), ExitStack() as cleanup:
             raw = connect(self._path, "rwc")
             cleanup.callback(raw.close)
-            _migrate(raw, check_version(raw, self._path))
+            migrate(raw, check_version(raw, self._path))
             raw.execute("PRAGMA journal_mode = WAL")
             raw.execute("PRAGMA synchronous = NORMAL")
             raw.execute("PRAGMA journal_size_limit = 16777216")
@@ -327,7 +327,7 @@ def _next_id(raw: sqlite3.Connection, sealed_id: int) -> int:
     return int(max(last_id, sealed_id)) + 1
 
 
-def _migrate(raw: sqlite3.Connection, version: int) -> None:
+def migrate(raw: sqlite3.Connection, version: int) -> None:
     """Upgrade the schema, or at least check that the file can be written."""
     if version == SQLITE_VERSION:
         _check_writable(raw)
@@ -350,7 +350,12 @@ def _check_writable(raw: sqlite3.Connection) -> None:
             raw.execute("ROLLBACK")
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Create the folder of a database.
+
+    Raises:
+        StorageError: it cannot be created.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
