@@ -46,7 +46,8 @@ def sqlite_reader(path: Path) -> Iterator[SqliteTransferReader]:
             stack.callback(acquire_writer_lock(path).release)
         raw = ReadOpener(path)(stack)
         raw.text_factory = lambda text: text.decode(errors="replace")
-        yield stack.enter_context(_snapshot_of(raw, path))
+        stack.enter_context(raw.snapshot())
+        yield SqliteTransferReader(raw, path)
 
 
 @contextlib.contextmanager
@@ -81,17 +82,11 @@ def new_sqlite_file(path: Path) -> Iterator[SqliteTransferWriter]:
             os.fsync(file.fileno())
 
 
-@contextlib.contextmanager
-def _snapshot_of(raw: SqliteSession, path: Path) -> Iterator[SqliteTransferReader]:
-    with raw.snapshot():
-        yield SqliteTransferReader(raw, path)
-
-
 class SqliteTransferReader(TransferReader):
     """See TransferReader. The ids and the slots are those of the file; minutes that are not sealed yet are added."""
 
-    def __init__(self, raw: SqliteSession, path: Path) -> None:
-        """Use ``sqlite_reader``."""
+    def __init__(self, raw: SqliteSession, path: Path, *, is_filled: bool = False) -> None:
+        """Use ``sqlite_reader``. ``is_filled``: a transfer fills the file, and no operation waits for being sealed."""
         super().__init__(raw, str(path))
         self._raw = raw
         self._damage = DamageLog(path)
@@ -99,7 +94,7 @@ class SqliteTransferReader(TransferReader):
         self._stored = {tier: frozenset(start_us for number, start_us in rows if number == tier) for tier in Tier}
         stored, sealed_id = extents(raw, self._damage)
         sealed_us = stored[Tier.MINUTE].until_us if Tier.MINUTE in stored else -LAST_US
-        self._unsealed = unsealed_minutes(raw, self._damage, None, sealed_id, sealed_us)
+        self._unsealed = [] if is_filled else unsealed_minutes(raw, self._damage, None, sealed_id, sealed_us)
 
     def rows(self, table: TransferTable, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, ...]]:
         """Read rows of a table."""
@@ -215,9 +210,11 @@ class SqliteTransferWriter(TransferWriter):
         if not changed.rowcount and last:
             self._raw.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
 
-    def reader(self) -> contextlib.AbstractContextManager[TransferReader]:
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[TransferReader]:
         """Read what was written."""
-        return _snapshot_of(self._raw, self._path)
+        with self._raw.snapshot():
+            yield SqliteTransferReader(self._raw, self._path, is_filled=True)
 
 
 @contextlib.contextmanager
