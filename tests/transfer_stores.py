@@ -136,7 +136,12 @@ async def answers(store: Store, since_us: int, until_us: int) -> dict[str, Any]:
     """Return what a store answers; ids of operations are left out, which differ between engines."""
     span = since_us, until_us
     length_us = until_us - since_us
-    ranges = [span, (0, FOREVER), (since_us + length_us // 3, until_us - length_us // 3), (since_us, since_us + HOUR_US)]
+    ranges = [
+        span,
+        (0, FOREVER),
+        (since_us + length_us // 3, until_us - length_us // 3),
+        (since_us, since_us + HOUR_US),
+    ]
     status = await store.status()
     found: dict[str, Any] = {
         "series": await store.series(),

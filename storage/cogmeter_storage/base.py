@@ -337,6 +337,7 @@ class Store(Protocol):
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Write a copy of the present data to a new file, which can be opened as a store.
 
+        It is an SQLite file, also of another engine: then operations get the ids of such a file, in order of end time.
         Neither writing nor reading waits for it, and later writes are not in the copy. ``progress`` is called on
         another thread with the number of pages done and in total. A failed or cancelled backup leaves no file. Raises
         FileExistsError when the file exists.

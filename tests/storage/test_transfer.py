@@ -43,8 +43,12 @@ STEPS = st.lists(
 CUTS = st.lists(st.integers(1, 25), min_size=2, max_size=2)  # chunks before each interruption
 import os
 from hypothesis import Phase
-EXAMPLES = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
-    max_examples=int(os.environ.get("EX", 25)), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+EXAMPLES = settings(
+    phases=[Phase.explicit, Phase.reuse, Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
+    max_examples=int(os.environ.get("EX", 25)),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -17,6 +17,7 @@ from cogmeter_bot.cli.errors import errors
 from cogmeter_bot.cli.exits import INTERRUPTED, reporting_os_errors, usage_line
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.maintenance import backup, forget, vacuum
+from cogmeter_bot.cli.migrate import migrate
 from cogmeter_bot.cli.push import push
 from cogmeter_bot.cli.resources import resources
 from cogmeter_bot.cli.run import demo, run
@@ -61,6 +62,7 @@ COMMANDS: Final = (
     init,
     config,
     backup,
+    migrate,
     vacuum,
     forget,
     completion,

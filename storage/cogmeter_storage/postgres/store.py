@@ -310,12 +310,10 @@ class PostgresStore:
         )
 
     async def backup(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Refuse: PostgreSQL's own tools copy a database that many processes write."""
-        del path, progress
-        raise StorageError(
-            f"Database {self._reading.name} is copied by PostgreSQL's own tools: use pg_dump --schema=cogmeter.",
-            permanent=True,
-        )
+        """Write a copy to a new SQLite file, on an extra connection; operations get the ids of such a file."""
+        from cogmeter_storage.transfer import backup_postgres  # imports SQLite's side
+
+        await backup_postgres(self._url, path, progress)
 
     async def vacuum(self) -> None:
         """Return unused space to the file system."""

@@ -8,16 +8,20 @@ import os
 import secrets
 import sqlite3
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.sqlite.connection import SQLITE_ERRORS, primary_code, snapshot, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from cogmeter_storage.sqlite.connection import Connection
+
+    Step: TypeAlias = Callable[[int, int], None]  # done and total
 
 _PAGES: Final = 1_000  # per step: 4 MB
 _OF_THE_SOURCE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -34,10 +38,28 @@ async def backup(
     *,
     closing: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Implement Store.backup. ``source`` is busy until the end; the copy is abandoned when ``closing`` returns True.
+    """Implement Store.backup. ``source`` is busy until the end; the copy is abandoned when ``closing`` returns True."""
 
-    The copy is written under a temporary name and renamed when it is complete. So a file of the final name is always a
-    whole database.
+    def step(_status: int, remaining: int, total: int, report: Step) -> None:
+        report(total - remaining, total)
+
+    def copy(part: Path, report: Step) -> Awaitable[None]:
+        return source.run(_copy, part, partial(step, report=report))
+
+    await write_new(target, copy, progress, closing=closing)
+
+
+async def write_new(
+    target: Path,
+    copy: Callable[[Path, Step], Awaitable[None]],
+    progress: Step | None,
+    *,
+    closing: Callable[[], bool] = lambda: False,
+) -> None:
+    """Let ``copy`` fill a new file on another thread; it reports its progress, and ends with what a report raises.
+
+    The file has a temporary name and is renamed when it is complete. So a file of the final name is always a whole
+    database.
     """
     if await asyncio.to_thread(target.exists):
         raise FileExistsError(f"{target} exists already")
@@ -45,15 +67,15 @@ async def backup(
     await asyncio.to_thread(part.touch, exist_ok=False)
     stopped = threading.Event()
 
-    def step(_status: int, remaining: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if stopped.is_set():
             raise _StoppedError
         if closing():
             raise StorageError(f"The copy {target} was cancelled: the database is being closed.", permanent=False)
         if progress is not None:
-            progress(total - remaining, total)
+            progress(done, total)
 
-    copying = asyncio.ensure_future(source.run(_copy, part, step))
+    copying = asyncio.ensure_future(copy(part, report))
     try:
         await asyncio.shield(copying)
         await asyncio.to_thread(rename_new, part, target)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Final
 
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.factory import is_postgres, sqlite_path
 from cogmeter_storage.transfer.copying import CHUNK_ROWS, StoreTransfer, Transferred
-from cogmeter_storage.transfer.sqlite_side import sqlite_reader, sqlite_writer
+from cogmeter_storage.transfer.sqlite_side import new_sqlite_file, sqlite_reader, sqlite_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cogmeter_storage.transfer.reading import TransferReader
     from cogmeter_storage.transfer.writing import TransferWriter
 
-__all__ = ["IMPORTED", "StoreTransfer", "Transferred", "transfer"]
+__all__ = ["IMPORTED", "StoreTransfer", "Transferred", "backup_postgres", "transfer"]
 IMPORTED: Final = "imported"
 
 
@@ -52,6 +54,20 @@ def transfer(
         source = stack.enter_context(_reader(source_url, force=force))
         target = stack.enter_context(_writer(target_url, process, force=force))
         return StoreTransfer(source, target, step, chunk_rows=chunk_rows).run()
+
+
+async def backup_postgres(url: str, path: Path, progress: Callable[[int, int], None] | None) -> None:
+    """Implement Store.backup of a PostgreSQL database: write everything, as of one moment, to a new SQLite file."""
+    from cogmeter_storage.sqlite.backup import write_new
+
+    def copy(part: Path, step: Callable[[int, int], None]) -> None:
+        with ExitStack() as stack:
+            source = stack.enter_context(_reader(url, force=True))
+            transferring = StoreTransfer(source, stack.enter_context(new_sqlite_file(part)), step)
+            transferring.run()
+            transferring.forget()
+
+    await write_new(path, lambda part, step: asyncio.to_thread(copy, part, step), progress)
 
 
 def _refuse_same(source_url: str, target_url: str) -> None:

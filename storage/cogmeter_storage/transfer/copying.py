@@ -36,9 +36,12 @@ _COARSER: Final = {Tier.MINUTE: Tier.HOUR, Tier.HOUR: Tier.DAY}
 class Transferred(NamedTuple):
     """The result of a transfer."""
 
-    survey: Survey  # of both stores
+    source: str  # without a password
+    target: str
+    survey: Survey  # of both
     damaged: int  # rows of the source that could not be copied
-    resumed: bool  # an earlier call has done a part
+    copied: int  # rows by this call; an interrupted one may have copied others
+    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,14 @@ class StoreTransfer:
             StorageError: the target has other data, one of the two was changed meanwhile, or the copy differs.
         """
         resumed = self._begin()
+        copied = 0
+        self._report()
         while (stage := self._progress.stage) != _DONE:
-            copied = self._copy_chunk(stage)
-            if copied:
+            if added := self._copy_chunk(stage):
+                copied += added
                 self._report()
         self._compare()
-        return Transferred(self._survey, self._damaged, resumed)
+        return Transferred(self._source.name, self._target.name, self._survey, self._damaged, copied, resumed)
 
     def forget(self) -> None:
         """Remove the progress from the target."""
@@ -220,7 +225,7 @@ class StoreTransfer:
         differences = list(self._survey.differences(found))
         if differences:
             raise StorageError(
-                f"The copy in {self._target.name} differs from {self._source.name}: {'; '.join(differences[:5])}. To fix"
-                " it: copy into an empty database again; if that does not help, report it.",
+                f"The copy in {self._target.name} differs from {self._source.name}: {'; '.join(differences[:5])}. To"
+                " fix it: copy into an empty database again; if that does not help, report it.",
                 permanent=True,
             )

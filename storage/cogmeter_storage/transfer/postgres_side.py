@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _SLOT_COLUMNS: Final = "tier, start_us, run, first_id, last_id, sealed, folded, merged, data"
-_CONVERSIONS: Final[dict[int, Callable[[Any], Any]]] = {16: bool, 25: storable_text, 701: float}  # by type, as in pg_type
+# By the number of the type: boolean, text, double precision.
+_CONVERSIONS: Final[dict[int, Callable[[Any], Any]]] = {16: bool, 25: storable_text, 701: float}
 
 
 @contextlib.contextmanager
@@ -111,7 +112,8 @@ def _refuse_live_runs(session: PostgresSession, name: str) -> None:
         processes = ", ".join(process for (process,) in rows[:5]) + (", ..." if len(rows) > 5 else "")
         raise StorageError(
             f"Database {name} is in use by {len(rows)} process{'es' if len(rows) > 1 else ''}: {processes}. To fix it:"
-            f" stop the bot. A process that was killed counts for {SILENT_US // MINUTE_US} minutes; --force ignores it.",
+            f" stop the bot. A process that was killed counts for {SILENT_US // MINUTE_US} minutes; --force ignores"
+            " it.",
             permanent=False,
         )
 
