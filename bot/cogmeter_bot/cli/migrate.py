@@ -47,9 +47,8 @@ def migrate(source: str, target: str, process: str, force: bool) -> None:
     """
     from cogmeter_storage.transfer import transfer
 
-    with reporting_errors(), exit_on_signals():
-        with progress("Copying", "rows") as step:
-            result = transfer(source, target, process=process, force=force, step=step)
+    with reporting_errors(), exit_on_signals(), progress("Copying", "rows") as step:
+        result = transfer(source, target, process=process, force=force, step=step)
     _show(result)
 
 

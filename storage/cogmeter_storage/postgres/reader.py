@@ -160,6 +160,7 @@ def status(
         apart: Any = session.execute(
             "SELECT count(*) FILTER (WHERE kind = 'operation'),"
             " count(*) FILTER (WHERE kind IN ('sample', 'trace', 'marker')), min(time_us), max(time_us) FROM set_apart"
+            " WHERE kind IN ('operation', 'sample', 'trace', 'marker')"  # recorded data, not aggregates of it
         ).fetchone()
     return StoreStatus(
         url=url,

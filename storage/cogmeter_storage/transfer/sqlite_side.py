@@ -191,6 +191,7 @@ class SqliteTransferWriter(TransferWriter):
         find = (
             "SELECT count(*) FILTER (WHERE kind = 'operation'),"
             " count(*) FILTER (WHERE kind IN ('sample', 'trace', 'marker')), min(time_us), max(time_us) FROM set_apart"
+            " WHERE kind IN ('operation', 'sample', 'trace', 'marker')"
         )
         apart = self._raw.execute(find).fetchone()
         self._raw.execute("DELETE FROM clock_step")
