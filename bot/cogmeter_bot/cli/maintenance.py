@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 def backup(path: Path, force: bool, database: Path | None) -> None:
     """Copy the database to FILE while the bot runs.
 
-    The copy is a consistent snapshot. FILE appears only when it is complete; - is standard output. To restore it, stop
-    the bot, replace the database by FILE, and delete the -wal and -shm files next to it.
+    The copy is a consistent snapshot; of PostgreSQL, it is an SQLite file. FILE appears only when it is complete; - is
+    standard output. To restore it, stop the bot, replace the database by FILE, and delete the -wal and -shm files next
+    to it.
     """
     from cogmeter_bot.files import STDOUT
 
@@ -67,7 +68,7 @@ def _backup_to_file(database: Path | None, path: Path, *, force: bool) -> None:
 
 
 def _check_target(path: Path, source: Path | None) -> None:
-    """Check that a copy may replace ``path``.
+    """Check that a copy may replace ``path``. ``source`` is the file that is copied.
 
     Raises:
         OutputFileError: it is a device, the database itself, or a database that a bot uses or that has a log.

@@ -34,9 +34,9 @@ def transfer(
     """Copy all data of one store to another, which must be new or empty, and compare both.
 
     The same call continues after an interruption at any moment, also by kill -9; it copies nothing twice. Neither may
-    change meanwhile. Alerts, errors, deliveries, traces and markers keep their ids. Operations have one sequence of ids
-    in SQLite, and belong to one run of ``process`` in PostgreSQL, so the ids of operations of several runs change.
-    Statistics stay the same. It blocks: call it from a thread.
+    change until it is complete. Alerts, errors, deliveries, traces and markers keep their ids. Operations have one
+    sequence of ids in SQLite, and belong to one run of ``process`` in PostgreSQL, so the ids of operations of several
+    runs change. Statistics stay the same. It blocks: call it from a thread.
 
     Args:
         source_url: as for open_store; no bot may use it.

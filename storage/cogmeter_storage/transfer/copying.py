@@ -46,7 +46,7 @@ class Transferred(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
-    """What is done, as the target's memory has it."""
+    """The progress, as the target's memory has it."""
 
     source: str
     survey: dict[str, Any]
@@ -83,7 +83,7 @@ class StoreTransfer:
         """Copy what is left, and compare both stores.
 
         Raises:
-            StorageError: the target has other data, one of the two was changed meanwhile, or the copy differs.
+            StorageError: the target has other data, one of the two was changed after an earlier call, or they differ.
         """
         resumed = self._begin()
         copied = 0

@@ -187,7 +187,9 @@ class PostgresTransferReader(TransferReader):
     def clocks(self) -> Clocks:
         """Return the sums of all runs."""
         row = self._session.execute("SELECT coalesce(sum(clamped), 0), max(last_write_us) FROM run").fetchone()
-        return Clocks(*(row or (0, None)))
+        assert row is not None
+        clamped, last_write_us = row
+        return Clocks(int(clamped), last_write_us)
 
 
 class PostgresTransferWriter(TransferWriter):

@@ -39,7 +39,7 @@ class OperationChunk(NamedTuple):
 
 
 class Clocks(NamedTuple):
-    """What the writer of a store knows besides its rows."""
+    """Facts that only the writer of a store knows."""
 
     clamped: int  # operations whose end times were moved forward
     last_write_us: int | None

@@ -18,7 +18,7 @@ _FAILED: Final = ", ".join(str(int(outcome)) for outcome in sorted(FAILURES))
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a store contains. The keys are texts, as in JSON."""
+    """Counts and sums of a store. The keys are texts, as in JSON."""
 
     tables: dict[str, int]  # rows by table
     operations: dict[str, list[int]]  # by series: number, sum of the durations in microseconds, failures

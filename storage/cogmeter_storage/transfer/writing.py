@@ -1,4 +1,4 @@
-"""What a transfer needs from the store that it fills."""
+"""The interface of a store that a transfer fills."""
 
 from __future__ import annotations
 

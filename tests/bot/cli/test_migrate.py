@@ -159,7 +159,7 @@ def test_a_whole_database_is_copied_both_ways_and_the_result_is_named(cogmeter, 
     assert "300 operations" in cogmeter("export", "--database", tmp_path / "back.db", "-o", "all.json")[2]
 
 
-def test_a_copy_to_postgresql_that_is_killed_within_two_transactions_goes_on(cogmeter, start, file_url, postgres_url):
+def test_a_copy_to_postgresql_that_is_killed_within_two_transactions_continues(cogmeter, start, file_url, postgres_url):
     source = file_url()
     last_us = asyncio.run(fill(source, 3_000))
     seal(source, last_us)
@@ -191,7 +191,7 @@ def waits_for_a_lock(url):
         return raw.execute(find).fetchone() is not None
 
 
-def test_a_copy_to_sqlite_that_is_killed_twice_goes_on(cogmeter, start, file_url, postgres_url):
+def test_a_copy_to_sqlite_that_is_killed_twice_continues(cogmeter, start, file_url, postgres_url):
     target = file_url()
     last_us = asyncio.run(fill(postgres_url, 60_000, gap_us=MINUTE_US // 500))
     for threshold in (1, 20_000):
@@ -228,6 +228,20 @@ def test_a_million_operations_are_copied_both_ways_exactly_though_the_copy_is_ki
         assert f" {MILLION:,} operations of 3 series" in out
         check_same(*way, last_us)
     assert contents_of(back) == contents_of(source)
+
+
+def test_a_backup_of_postgresql_is_a_file_that_the_commands_read(cogmeter, file_url, postgres_url, tmp_path):
+    last_us = asyncio.run(fill(postgres_url, 300))
+
+    async def beside():
+        async with opened(postgres_url):
+            return await asyncio.to_thread(cogmeter, "backup", "copy.db", PERFORMANCE_DATABASE_URL=postgres_url)
+
+    code, out, _ = asyncio.run(beside())
+    assert code == 0
+    assert out.startswith("Wrote copy.db (")
+    assert [one.name for one in tmp_path.iterdir() if not one.name.endswith(".lock")] == ["copy.db"]
+    check_same(postgres_url, file_url("copy.db"), last_us)
 
 
 def test_a_database_in_use_and_one_with_other_data_are_refused(cogmeter, file_url, postgres_url, tmp_path):
