@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -169,10 +169,17 @@ class AuditEntry:
     id: int = 0  # assigned by the store
 
 
+class Revision(NamedTuple):
+    """The numbers of the newest changes: a process compares them with those that it has read."""
+
+    audit: int  # of what people changed: thresholds, settings, mutes, acknowledgements
+    change: int  # of alerts
+
+
 class AlertStore(Protocol):
     """The stored state of alerting: ``store.alerting``. Every method may raise StorageError, as in Store."""
 
-    async def save(self, steps: Sequence[Step]) -> list[Alert]:
+    async def save(self, steps: Sequence[Step], *, token: int | None = None, exact: bool = False) -> list[Alert]:
         """Store all steps in one transaction: alerts (new by uid, or changed), changes, and their deliveries.
 
         Returns the alerts in the order of the steps, with ids and versions. A version rises by one with each step that
@@ -180,8 +187,12 @@ class AlertStore(Protocol):
         change of kind ``acknowledged`` gets an audit entry with its actor. A cancelled save has stored everything or
         nothing.
 
+        ``token`` is that of the leader's lease, for what only the leader may write. ``exact`` requires that the stored
+        alerts have the versions of the arguments.
+
         Raises ValueError when a change belongs to another alert, when there are targets without a change, or when a
-        value is not a number (NaN); nothing is stored then.
+        value is not a number (NaN); LostLeadError when another process leads; ChangedAlertError when an alert has
+        another version. Nothing is stored then.
         """
         ...
 
@@ -192,8 +203,15 @@ class AlertStore(Protocol):
         """
         ...
 
-    async def delete_unfired(self, uids: Collection[str]) -> None:
-        """Delete those of these alerts that never fired, with everything that belongs to them. Fired alerts stay."""
+    async def revision(self) -> Revision:
+        """Return the numbers of the newest changes; they rise with each one."""
+        ...
+
+    async def delete_unfired(self, uids: Collection[str], *, token: int | None = None) -> None:
+        """Delete those of these alerts that never fired, with everything that belongs to them. Fired alerts stay.
+
+        ``token`` is that of ``save``.
+        """
         ...
 
     async def alerts(
@@ -236,10 +254,11 @@ class AlertStore(Protocol):
         """
         ...
 
-    async def begin(self, delivery: int, *, now_us: int) -> None:
+    async def begin(self, delivery: int, *, now_us: int, token: int | None = None) -> None:
         """Record the start of an attempt before it is made: set ``begun_us`` and increase ``attempts``.
 
-        Raises StorageError (permanent) when no such delivery waits: it must not be sent.
+        Raises StorageError (permanent) when no such delivery waits, and LostLeadError with a ``token`` (see ``save``)
+        when another process leads: it must not be sent.
         """
         ...
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.costs import CostStore
     from cogmeter_storage.errors import ErrorStore
+    from cogmeter_storage.lease import Lease, LiveMinute
     from cogmeter_storage.model import (
         BatchId,
         Cleaned,
@@ -280,6 +281,29 @@ class Store(Protocol):
 
     async def get_value(self, key: str) -> bytes | None:
         """Return the bytes that are stored under the key, or None."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """True if several processes may write at the same time; each is known by its name."""
+        ...
+
+    async def lead(self) -> Lease:
+        """Become the leader of the processes that share the store, or stay it; one of them leads at a time.
+
+        A lease that is not renewed in time ends, by the clock of the database. Its length counts from the call on.
+        """
+        ...
+
+    async def resign(self) -> None:
+        """Let another process lead at once, if this one does. ``close`` does the same."""
+        ...
+
+    async def live_minutes(self, since_us: int) -> list[LiveMinute]:
+        """Return what each process has stored of each minute that starts at or after then, in order of time.
+
+        A later call returns the same minutes with what was added. Empty if the store is not shared.
+        """
         ...
 
     @property

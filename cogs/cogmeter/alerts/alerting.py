@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.delivery.dispatcher import Dispatcher
 from cogmeter.alerts.evaluator import Evaluator
 from cogmeter.alerts.incident_context import IncidentReader
+from cogmeter.alerts.leadership import Term, elapsed_s
 from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter.alerts.lifecycle.subject_state import Policy
 from cogmeter.alerts.out_of_band import OutOfBandLog
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from cogmeter.recording.budgets import Budgets
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
+    from cogmeter_storage.alerting import Revision
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord
 
 MOVED_BY: Final = "cogmeter"  # the actor in a new database's audit log; who changed a threshold is in the old one
+
+REFRESH_S: Final = 15.0  # between two readings of the alerts by a process that does not lead
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -51,25 +55,35 @@ class Alerting:
         running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
         parts: StartupGuard | None = None,
         budgets: Budgets | None = None,
+        learn: Callable[[Iterable[tuple[str, str]]], object] | None = None,
+        term: Term | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
         ``notifiers_of`` returns the notifiers, which may read incident contexts. ``url_of`` returns the link to an
         operation's message in Discord, if it is remembered. ``running`` is that of ``Evaluator``. ``parts`` receives
-        failures at the start. ``budgets`` are the recorder's.
+        failures at the start. ``budgets`` are the recorder's. ``learn`` adds names to ``names``. In a ``term`` in which
+        the process does not lead (None: it leads), nothing is checked and nothing is sent.
         """
         self._parts = StartupGuard(Counter()) if parts is None else parts
         self._store = store
+        self.term = Term() if term is None else term
+        self._revision: Revision | None = None  # the changes of others that are in effect
+        self._followed_s = 0.0
         self._overrides: Mapping[str, str] = {}
         self._outdated = False  # the store has other overrides, which could not be read
         self._catching_up: asyncio.Task[None] | None = None
         self._checking = asyncio.Lock()
         self.limits = Limits(settings)
         self.calibrator = Calibrator(self.limits)
-        self.evaluator = Evaluator(names, self.limits, window_s=settings.alert_window, running=running, budgets=budgets)
+        self.evaluator = Evaluator(
+            names, self.limits, window_s=settings.alert_window, running=running, budgets=budgets, learn=learn
+        )
         self.incidents = IncidentReader(store, window_s=settings.alert_window, url_of=url_of)
         self.out_of_band_log = OutOfBandLog(overlap_s=settings.alert_window + settings.alert_check_interval)
-        self.delivery = Dispatcher(store, notifiers_of(self.incidents), sent_out_of_band=self.out_of_band_log.covers)
+        self.delivery = Dispatcher(
+            store, notifiers_of(self.incidents), sent_out_of_band=self.out_of_band_log.covers, term=self.term
+        )
         self.engine = AlertEngine(
             store,
             self.limits.of,
@@ -81,6 +95,7 @@ class Alerting:
             ),
             targets=self.delivery.targets,
             wake=self.delivery.wake,
+            term=self.term,
         )
 
     async def start(self) -> None:
@@ -108,8 +123,9 @@ class Alerting:
             self._catching_up.cancel()
             await asyncio.wait([self._catching_up])
         try:
-            await self.evaluator.keep(self._store)
-            await self.calibrator.keep(self._store)
+            await self.keep()
+            if self.term.leads:
+                await self.calibrator.keep(self._store)
         except StorageError as error:
             _logger.warning("Could not store the learned baselines; the next start uses older ones: %s", error)
 
@@ -120,9 +136,33 @@ class Alerting:
                 await self.apply_overrides()
             if not self.engine.restored:
                 await self.engine.restore(now_us(), self._parts)
+            if not self.term.leads:
+                await self.evaluator.follow(now_us())
+                return
             readings = await self.evaluator.evaluate(now_us())
             await self.engine.step(readings, now_us())
             self.delivery.show(self.engine.active)
+
+    async def follow(self) -> bool:
+        """Put what other processes have changed into effect; return True if people have changed anything.
+
+        Raises:
+            StorageError: the store cannot be read; the next call reads it.
+        """
+        async with self._checking:
+            stored = await self._store.alerting.revision()
+            before, now_s = self._revision, elapsed_s()
+            changed = before is None or stored.audit != before.audit
+            # A follower shows the figures of alerts, which are stored without a change.
+            stale = not self.term.leads and now_s - self._followed_s >= REFRESH_S
+            if changed:
+                await self._read_overrides()
+            if stored != before or stale:
+                await self.engine.follow(now_us())
+                self._followed_s = now_s
+            await self.calibrator.follow(self._store)
+            self._revision = stored
+        return changed
 
     async def finish_check(self) -> None:
         """Wait for the running check: a successor must not begin before it has stored its changes."""
@@ -158,7 +198,7 @@ class Alerting:
 
     async def _catch_up(self) -> None:
         with self._parts.guard("spending before the start", "costs of earlier days are missing"):
-            await self.evaluator.spending.catch_up(self._store)
+            await self.evaluator.spending.catch_up(self._store.own)
         with self._parts.guard("first calibration", "thresholds are learned later"):
             try:
                 await self.calibrate()
@@ -167,7 +207,8 @@ class Alerting:
 
     async def calibrate(self) -> None:
         """Learn the thresholds that no person has set, where enough has happened since the last time."""
-        await self.calibrator.learn(self._store, now_us())
+        if self.term.leads:
+            await self.calibrator.learn(self._store, now_us())
 
     async def learn_again(self, keys: Iterable[OverrideKey]) -> None:
         """Forget the calibrated thresholds of these keys, and learn them from the last three days."""
@@ -179,8 +220,8 @@ class Alerting:
         await self.evaluator.keep_costs(self._store)
 
     async def keep(self) -> None:
-        """Store the learned baselines for the next start."""
-        await self.evaluator.keep(self._store)
+        """Store the costs, and the learned baselines for the next start or leader."""
+        await self.evaluator.keep(self._store, learned=self.term.leads)
 
     async def move(self, store: Store) -> None:
         """Continue with another store: an empty one, the same one opened again, or a restored backup.

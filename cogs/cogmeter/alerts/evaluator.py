@@ -17,6 +17,7 @@ from cogmeter.alerts.measurement.costs import CostTotals
 from cogmeter.alerts.measurement.deviations import Deviations
 from cogmeter.alerts.measurement.errors import ErrorTotals, series_with_logged_errors
 from cogmeter.alerts.measurement.expected_traffic import ExpectedTraffic
+from cogmeter.alerts.measurement.fleet import OtherProcesses
 from cogmeter.alerts.measurement.gauges import GaugeHistory
 from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, WindowHistory
 from cogmeter.alerts.measurement.running import LongRunning, UsualDurations
@@ -70,10 +71,11 @@ class Evaluator:
         wall: Callable[[], int] = wall_us,
         running: Callable[[float], Awaitable[Sequence[Running]]] | None = None,
         budgets: Budgets | None = None,
+        learn: Callable[[Iterable[tuple[str, str]]], object] | None = None,
     ) -> None:
         """``names`` is the recorder's growing list of (service, operation), by series number.
 
-        ``budgets`` are the recorder's, which commands ask.
+        ``budgets`` are the recorder's, which commands ask. ``learn`` adds the names of other processes to ``names``.
 
         ``running`` returns the oldest running operation of each name from this age in seconds on. ``clock_s`` returns
         the seconds of a monotonic clock, ``wall`` the microseconds since 1970 UTC.
@@ -82,6 +84,7 @@ class Evaluator:
         self._names = names
         self._limits = limits
         self._window = Window(names, length_s=window_s)
+        self._others = OtherProcesses(names, learn)
         self._history = WindowHistory()
         self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
@@ -134,7 +137,7 @@ class Evaluator:
         with self._restoring(parts, MEASURED, "recent costs", "those of the last 24 hours are counted again"):
             self._restore_measured(await store.get_value(MEASURED), now_us, parts)
         with self._restoring(parts, SPENDING, "spending", "it is counted again from the stored operations"):
-            await self.spending.begin(store, now_us)
+            await self.spending.begin(store.own, now_us)
 
     async def watch(self, atoms: list[Any]) -> None:
         """Count a batch of the buffer's atoms."""
@@ -184,6 +187,7 @@ class Evaluator:
 
     async def evaluate(self, now_us: int) -> list[Reading]:
         """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
+        await self.follow(now_us)
         running = await self._running(now_us)
         await self._follow_errors(now_us)
         snapshot = self._snapshot(now_us, running)
@@ -202,12 +206,24 @@ class Evaluator:
             _log_readings(readings)
         return readings
 
-    async def keep(self, store: Store) -> None:
-        """Store what was learned, for the next start."""
+    async def follow(self, now_us: int) -> None:
+        """Count what other processes have stored since the last time."""
+        if self.store is None or not self.store.shared:
+            return
+        try:
+            totals = await self._others.read(self.store, now_us)
+        except StorageError as error:
+            _logger.debug("The operations of other processes could not be read", exc_info=error)
+            return
+        if totals is not None:
+            self._history.add(self._window.add_totals(totals, self._clock_s())[:SUM_US], now_us)
+
+    async def keep(self, store: Store, *, learned: bool = True) -> None:
+        """Store the costs, and what was learned, for the next start: only the leader of a fleet learns."""
         unread = self._unread if store is self._source else ()
-        if BASELINES not in unread:
+        if learned and BASELINES not in unread:
             await store.set_value(BASELINES, await self._deviations.dump())
-        if MEASURED not in unread:
+        if learned and MEASURED not in unread:
             measured = {
                 "costs": self._costs.state(),
                 "errors": self._errors.state(self._window.services),
@@ -216,12 +232,12 @@ class Evaluator:
             }
             await store.set_value(MEASURED, json.dumps(measured).encode())
         if SPENDING not in unread:
-            await self.spending.keep(store)
+            await self.spending.keep(store.own)
 
     async def keep_costs(self, store: Store) -> None:
         """Store the costs that wait, unless the store could not return what is counted already."""
         if self.spending.pending and SPENDING not in (self._unread if store is self._source else ()):
-            await self.spending.keep(store)
+            await self.spending.keep(store.own)
 
     async def _restore_windows(self, store: Store, now_us: int, parts: StartupGuard) -> None:
         series: Sequence[SeriesRecord] = ()
@@ -234,7 +250,10 @@ class Evaluator:
             self._history = history
         with parts.guard("alert window", "it starts empty"):
             try:
-                await refill(self._window, store, series, now_us, self._clock_s())
+                until_us = self._others.first_us(now_us) if store.shared else None
+                await refill(self._window, store, series, now_us, self._clock_s(), until_us=until_us)
+                if store.shared:
+                    await self._others.refill(self._window, store, now_us, self._clock_s())
             except BaseException:
                 self._window.clear()
                 raise

@@ -80,7 +80,9 @@ class ScheduledPost(ABC):
         """Return when the post of this number is due."""
 
     async def run(self) -> None:
-        """Post what is due. Never raises for an error of Discord or the store."""
+        """Post what is due, in a fleet as its leader. Never raises for an error of Discord or the store."""
+        if not self._monitor.leadership.leads:
+            return
         try:
             await self._post_due()
         except (NotifyError, StorageError) as error:

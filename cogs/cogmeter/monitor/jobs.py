@@ -24,6 +24,7 @@ COSTS_INTERVAL_S: Final = 10.0
 REGISTERED_INTERVAL_S: Final = 300.0
 CALIBRATE_INTERVAL_S: Final = 300.0
 DEPLOY_CHECK_INTERVAL_S: Final = 60.0
+FOLLOW_INTERVAL_S: Final = 3.0  # what people change in one process is in effect in all others within 5 s
 
 _logger = logging.getLogger("cogmeter.runtime")
 
@@ -39,6 +40,8 @@ def schedule_jobs(monitor: Monitor) -> None:
     schedule.every(REGISTERED_INTERVAL_S, "registered commands", partial(note_commands, monitor))
     schedule.every(CALIBRATE_INTERVAL_S, "calibration", monitor.alerting.calibrate)  # does nothing while it is off
     schedule.every(DEPLOY_CHECK_INTERVAL_S, "deploy checks", partial(check_deploys, monitor))
+    if monitor.store.shared:
+        schedule.every(FOLLOW_INTERVAL_S, "other processes", partial(follow, monitor))
     schedule.every(settings.cleanup_interval_minutes * 60, "clean-up", partial(clean, monitor))
     if settings.heartbeat_url is not None:
         with monitor.parts.guard("heartbeat", "none is sent"):
@@ -71,10 +74,16 @@ async def note_commands(monitor: Monitor) -> None:
 
 
 async def check_deploys(monitor: Monitor) -> None:
-    """Make the check of a deploy that is due, if any."""
-    if monitor.settings.deploy_checks:
+    """Make the check of a deploy that is due, if any; in a fleet, the leader makes it."""
+    if monitor.settings.deploy_checks and monitor.leadership.leads:
         await store_markers(monitor.store, monitor.recorder.markers)
         await monitor.attention.deploys.run_due()
+
+
+async def follow(monitor: Monitor) -> None:
+    """Put into effect what people and the leader have changed in other processes."""
+    if await monitor.alerting.follow():
+        await monitor.setting_changes.follow()
 
 
 async def clean(monitor: Monitor) -> None:

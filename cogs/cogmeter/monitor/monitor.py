@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogmeter import default_recorder
 from cogmeter.alerts.alerting import Alerting
+from cogmeter.alerts.leadership import Leadership
 from cogmeter.alerts.out_of_band import OutOfBandAlerts
 from cogmeter.alerts.thresholds.keys import OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
@@ -93,6 +94,7 @@ class Monitor(Answers):
         self.reporters: list[Callable[[], list[Finding]]] = []  # of layers above, for the doctor
         self.schedule = Scheduler(self.faults)
         self.pushing = Pushing(self)
+        self.leadership = Leadership(lambda: self.store)
         self.clock_watch = ClockWatch(self._stepped, ahead_s=lambda: self.watcher.skew.ahead_s)
         self.bot = bot
         self._exit_stack = AsyncExitStack()
@@ -129,7 +131,7 @@ class Monitor(Answers):
                 self.version = self.settings.version or await asyncio.to_thread(revision)
             process = process_of(self.bot, self.settings, self.version or "")
             self.store = await open_database(self.settings.database_url, process)
-            exit_stack.push_async_callback(self._close_store)
+            exit_stack.push_async_callback(lambda: self.store.close())  # noqa: PLW0108 - it may be replaced
             with self.parts.guard("changed settings", "the configured ones apply"):
                 await self.setting_changes.read()
             self.query = Query(self.store)
@@ -142,6 +144,8 @@ class Monitor(Answers):
             self.clock_watch.start((await self.store.status()).last_end_us)
             exit_stack.push_async_callback(self.clock_watch.stop)
             exit_stack.push_async_callback(self.charts.close)
+            exit_stack.push_async_callback(self.leadership.end)  # after the last delivery
+            await self.leadership.begin()
             await self._start_alerts(exit_stack)
             exit_stack.push_async_callback(self.pushing.end)  # after the last flush
             await self._start_flusher(exit_stack)
@@ -151,6 +155,7 @@ class Monitor(Answers):
             exit_stack.callback(self._stop_waiting)  # runs first
             self._exit_stack = exit_stack.pop_all()
         self._started = True
+        self.leadership.start(self.reconfigure)
         _logger.info("Monitoring; operations are stored in %s", self._database)
 
     async def stop(self) -> None:
@@ -199,7 +204,7 @@ class Monitor(Answers):
         if self.out_of_band is not None:
             ends.append(partial(asyncio.to_thread, self.out_of_band.stop))
         if "store" in parts:
-            ends.append(self._close_store)
+            ends.append(self.store.close)
         for end in ends:
             try:
                 await asyncio.wait_for(end(), ABANDON_S)
@@ -240,9 +245,6 @@ class Monitor(Answers):
         """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""
         self.store.stop_waiting()
 
-    async def _close_store(self) -> None:
-        await self.store.close()
-
     @property
     def _database(self) -> str:
         return shown_url(self.settings.database_url)
@@ -275,6 +277,8 @@ class Monitor(Answers):
             running=self._running_from,
             parts=self.parts,
             budgets=self._budgets(),
+            learn=self.recorder.restore,
+            term=self.leadership.term,
         )
         if previous is not None:
             self.alerting.evaluator.continue_samples(previous.evaluator)

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.push.base import Origin
-from cogmeter.push.pusher import Pusher
+from cogmeter.push.pusher import Fleet, Pusher
 from cogmeter.push.table import build, switched_on
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ class Pushing:
                 target = await asyncio.to_thread(build, name, monitor.settings, found)
                 interval_s = monitor.settings.export_interval / 1000
                 pusher = Pusher(
-                    target, lambda: monitor.store.own, interval_s=interval_s, gauges=self._gauges, faults=monitor.faults
+                    target,
+                    lambda: monitor.store.own,
+                    interval_s=interval_s,
+                    gauges=self._gauges,
+                    faults=monitor.faults,
+                    fleet=Fleet(lambda: monitor.store, lambda: monitor.leadership.leads),
                 )
                 pusher.start()
                 self.pushers.append(pusher)

@@ -93,6 +93,14 @@ class SettingChanges:
                 raise SettingsError(f"{names}: the change could not be put into effect; see the log") from error
         return entries
 
+    async def follow(self) -> None:
+        """Put into effect what was changed in another process.
+
+        Raises:
+            StorageError: the store cannot be read; nothing is changed.
+        """
+        await self._apply()
+
     def findings(self) -> list[Finding]:
         """Return the doctor's finding about changed settings; none if there are none."""
         changed = {field: named_value(self._monitor, field, value) for field, value in self.changed.items()}
@@ -106,7 +114,7 @@ class SettingChanges:
         if fields - READ_AT_USE:
             # Outside the caller's context and cancellation: a half-done change would leave the bot unwatched.
             await detached(self._monitor.reconfigure(), name="cogmeter-settings")
-        for listener in self.listeners:
+        for listener in self.listeners if fields else ():
             await listener(fields)
 
 

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogmeter.diagnosis import Finding
 from cogmeter.push.base import Cursor, PushBatch, PushError
@@ -39,6 +39,13 @@ STOP_S: Final = 3.0  # for the last push: Docker kills a container after ten sec
 _logger = logging.getLogger("cogmeter.push")
 
 
+class Fleet(NamedTuple):
+    """The processes that share a store; each pusher reads its own part of it."""
+
+    store: Callable[[], Store]
+    leads: Callable[[], bool]  # this process
+
+
 class Pusher:
     """Pushes everything that is new to one target, at an interval."""
 
@@ -50,8 +57,12 @@ class Pusher:
         interval_s: float,
         gauges: Callable[[], tuple[int, Mapping[str, float]]] = lambda: (0, {}),
         faults: Counter[str] | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
-        """``gauges`` returns the newest sample and its time in microseconds; ``faults`` counts our own exceptions."""
+        """``gauges`` returns the newest sample and its time in microseconds; ``faults`` counts our own exceptions.
+
+        Of the processes of a ``fleet``, each sends its own operations, and the one that leads the records of all.
+        """
         self.target = target
         self.operations = 0  # accepted by the endpoint
         self.requests = 0  # accepted
@@ -67,6 +78,7 @@ class Pusher:
         self._gauges = gauges
         self._gauges_us = 0  # of the last gauges that were sent
         self._faults = faults
+        self._fleet = fleet
         self._reader = BatchReader(store)
         self._cursor: Cursor | None = None
         self._waiting: tuple[PushBatch, list[Request]] | None = None  # a batch whose requests were not all accepted
@@ -97,7 +109,7 @@ class Pusher:
             StorageError: the store cannot be read.
         """
         cursor = await self._begin()
-        while (batch := self._waiting[0] if self._waiting else await self._reader.next(cursor)) is not None:
+        while (batch := self._waiting[0] if self._waiting else await self._next(cursor)) is not None:
             if await self._deliver(batch):
                 cursor = batch.after
                 await self._keep(cursor)
@@ -106,6 +118,9 @@ class Pusher:
             await self._deliver(PushBatch(cursor, gauges=gauges, gauges_us=at_us))
             self._gauges_us = at_us
         self.success_us = clock.now_us()
+
+    async def _next(self, cursor: Cursor) -> PushBatch | None:
+        return await self._reader.next(cursor, records=self._fleet is None or self._fleet.leads())
 
     def findings(self) -> list[Finding]:
         """Return the doctor's finding about this target."""
@@ -164,7 +179,7 @@ class Pusher:
         now_us = clock.now_us()
         cursor = self._cursor
         if cursor is None:
-            cursor = _restored(await self._store().get_value(KEY + self.target.name))
+            cursor = await self._restore()
         if cursor is None:
             cursor = Cursor(now_us // MINUTE_US * MINUTE_US, 0, await self._store().newest_position())
             await self._keep(cursor)  # what follows waits, even if the first attempts fail
@@ -179,9 +194,21 @@ class Pusher:
         self._cursor = cursor
         return cursor
 
+    async def _restore(self) -> Cursor | None:
+        """Return the stored cursor; the new leader of a fleet continues with the records where the last one ended."""
+        key, fleet = KEY + self.target.name, self._fleet
+        cursor = _restored(await self._store().get_value(key))
+        if fleet is not None and fleet.leads() and (last := _restored(await fleet.store().get_value(key))) is not None:
+            own = cursor or replace(last, minute_us=clock.now_us() // MINUTE_US * MINUTE_US, series=0)
+            cursor = replace(own, records=last.records)
+        return cursor
+
     async def _keep(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        await self._store().set_value(KEY + self.target.name, _stored(cursor))
+        key, fleet = KEY + self.target.name, self._fleet
+        await self._store().set_value(key, _stored(cursor))
+        if fleet is not None and fleet.leads() and fleet.store() is not self._store():
+            await fleet.store().set_value(key, _stored(cursor))
 
     async def _deliver(self, batch: PushBatch) -> bool:
         """Send the requests of a batch; return False if smaller ones have to be read instead."""

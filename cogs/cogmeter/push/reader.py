@@ -33,8 +33,10 @@ class BatchReader:
         self._series = SERIES
         self._records = RECORDS
 
-    async def next(self, cursor: Cursor, *, until_us: int = FAR_US) -> PushBatch | None:
+    async def next(self, cursor: Cursor, *, until_us: int = FAR_US, records: bool = True) -> PushBatch | None:
         """Return the batch after the cursor; None if there is nothing new in minutes before ``until_us``.
+
+        Without ``records``, only operations.
 
         Raises:
             StorageError: the store cannot be read.
@@ -43,9 +45,11 @@ class BatchReader:
         if minutes:
             await self._read_names(minutes[0])
             return await asyncio.to_thread(self._part, minutes, cursor)
-        records = await self._store().new_records(cursor.records, limit=self._records)
-        after = Cursor(cursor.minute_us, cursor.series, records.position)
-        return PushBatch(after, records=records) if records else None
+        if not records:
+            return None
+        found = await self._store().new_records(cursor.records, limit=self._records)
+        after = Cursor(cursor.minute_us, cursor.series, found.position)
+        return PushBatch(after, records=found) if found else None
 
     async def skipped(self, cursor: Cursor, until_us: int) -> int:
         """Return how many operations are in the sealed minutes from the cursor until then, which are not sent."""

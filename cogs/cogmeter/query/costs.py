@@ -96,7 +96,7 @@ async def cost_report(
     groups = await store.costs.grouped(since_us, until_us, by=[FIELDS[by]], step_us=step_us, services=named)
     unpriced = await store.costs.grouped(since_us, until_us, by=["model"], services=named)
     month = await _days(store, now_us, named)
-    state = _state(await store.get_value(STATE_KEY))
+    state = _state(await store.own.get_value(STATE_KEY))
     prices = state.get("prices")
     today, known_us = now_us // DAY_US, state.get("since")
     return CostReport(

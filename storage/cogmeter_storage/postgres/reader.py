@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from cogmeter_storage.lease import LiveMinute
 from cogmeter_storage.model import HOUR_US, MINUTE_US, ClockSteps, SeriesRecord, StoreStatus, Tier
 from cogmeter_storage.plan import first_start_us, plan
+from cogmeter_storage.postgres import slots
 from cogmeter_storage.postgres.schema import SCHEMA
 from cogmeter_storage.postgres.slots import extents, read_slots
 from cogmeter_storage.process import Process, ProcessRecord
@@ -76,18 +78,27 @@ def sealed_minutes(
     sealed_until_us = min(until_us, reached_us // MINUTE_US * MINUTE_US)
     found: list[SealedSlot] = []
     with session.snapshot():
-        slots = read_slots(session, damage, Tier.MINUTE, since_us, sealed_until_us, runs=runs_of(session, only))
-        for _, same in itertools.groupby(slots, key=lambda slot: slot.start_us):
+        minutes = read_slots(session, damage, Tier.MINUTE, since_us, sealed_until_us, runs=runs_of(session, only))
+        for _, same in itertools.groupby(minutes, key=lambda slot: slot.start_us):
             if len(found) >= limit:
                 break
             found.append(_joined(list(same)))
     return found
 
 
-def _joined(slots: list[SealedSlot]) -> SealedSlot:
+def _joined(parts: list[SealedSlot]) -> SealedSlot:
     """Return one slot of the slots of one minute."""
-    first, last = min(slot.first_id for slot in slots), max(slot.last_id for slot in slots)
-    return SealedSlot(slots[0].tier, slots[0].start_us, first, last, merge([slot.slot for slot in slots]))
+    first, last = min(slot.first_id for slot in parts), max(slot.last_id for slot in parts)
+    return SealedSlot(parts[0].tier, parts[0].start_us, first, last, merge([slot.slot for slot in parts]))
+
+
+def live_minutes(
+    session: PostgresSession, damage: PostgresDamage, since_us: int, own: Collection[int]
+) -> list[LiveMinute]:
+    """Implement Store.live_minutes; ``own`` are the runs of this process."""
+    with session.snapshot():
+        found = list(slots.live_minutes(session, damage, since_us))
+    return [LiveMinute(run, run in own, slot) for run, slot in found]
 
 
 def hour_versions(

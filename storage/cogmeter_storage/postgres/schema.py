@@ -107,6 +107,15 @@ _FLEET: Final = (
         PRIMARY KEY (source, kind)
     ) WITH (fillfactor = 50)
     """,
+    # Of the leader. The token rises with each new one; a write with an earlier token is refused.
+    """
+    CREATE TABLE lease (
+        name text PRIMARY KEY,
+        run bigint NOT NULL,
+        token bigint NOT NULL,
+        until_us bigint NOT NULL
+    )
+    """,
 )
 
 _OBSERVATIONS: Final = (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _NUMBERED: Final = re.compile(r"\?(\d+)")
 _BEGIN: Final = f"BEGIN ISOLATION LEVEL %s; SET LOCAL search_path = {SCHEMA}"
+_ENTER: Final = "SET LOCAL idle_in_transaction_session_timeout = '5s'; SELECT 1 FROM area WHERE name = ? FOR UPDATE"
 _WRITING: Final = (_BEGIN % "READ COMMITTED, READ WRITE").encode()
 _READING: Final = (_BEGIN % "REPEATABLE READ, READ ONLY").encode()
 
@@ -77,8 +78,8 @@ class PostgresSession:
     def transaction(self, area: str | None = None) -> Iterator[None]:
         """Run the block in one write transaction, alone in its area among all processes."""
         with self._block(_WRITING):
-            if area is not None:
-                self.execute("SELECT 1 FROM area WHERE name = ? FOR UPDATE", (area,))
+            if area is not None:  # the server ends the transaction of a paused process, for which others wait
+                self.execute(_ENTER, (area,))
             yield
 
     @contextlib.contextmanager
@@ -194,6 +195,11 @@ _MEANINGS: Final[dict[type[Exception], tuple[str, str, bool]]] = {
     ),
     errors.SerializationFailure: ("another process changed the same rows", "nothing: it is tried again", False),
     errors.DeadlockDetected: ("another process waited for the same rows", "nothing: it is tried again", False),
+    errors.IdleInTransactionSessionTimeout: (
+        "this process was paused in the middle of a change",
+        "nothing: it is tried again",
+        False,
+    ),
     errors.LockNotAvailable: ("another program has a lock on it", "end that program's transaction", False),
     errors.QueryCanceled: ("a query took too long", "see the log of the server", False),
 }

@@ -84,6 +84,16 @@ def read_slots(
             yield slot
 
 
+def live_minutes(session: PostgresSession, damage: PostgresDamage, since_us: int) -> Iterator[tuple[int, SealedSlot]]:
+    """Yield the minutes that start at or after then with their runs, also the open ones, in order of time."""
+    where = "tier = %s AND start_us >= %s AND run <> 0"
+    statement = f"SELECT {_COLUMNS} FROM slot WHERE {where} ORDER BY start_us, run, first_id"  # noqa: S608 - the texts above
+    for row in _rows(session, statement, (int(Tier.MINUTE), since_us)):
+        slot = _slot_of(row, damage)
+        if slot is not None:
+            yield row.run, slot
+
+
 def _rows(session: PostgresSession, statement: str, values: Sequence[Any]) -> psycopg.Cursor[SlotRow]:
     """Return rows of _COLUMNS, in the binary format: half of the bytes of a text."""
     return session.connection.cursor(binary=True, row_factory=_slot_row).execute(statement.encode(), values)

@@ -11,7 +11,7 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import FAILURES, Outcome, Tier
 from cogmeter_storage.operations import OperationFilter
-from cogmeter_storage.postgres import erasure, maintenance, reader, search
+from cogmeter_storage.postgres import erasure, leases, maintenance, reader, search
 from cogmeter_storage.postgres.connection import PostgresConnection, shown_name
 from cogmeter_storage.postgres.damage import PostgresDamage
 from cogmeter_storage.postgres.writer import PostgresWriter, series_ids
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from cogmeter_storage.lease import Lease, LiveMinute
     from cogmeter_storage.model import (
         BatchId,
         Cleaned,
@@ -62,6 +63,7 @@ class PostgresStore:
         self._only: str | None = None  # the process to which it is narrowed
         self._own: PostgresStore | None = None
         self._damage = PostgresDamage(reading.name)
+        self._leasing: PostgresConnection | None = None  # from the first ``lead`` on
         self._alerting = SqlAlertStore(reading, lambda: self._writer)
         self._errors = SqlErrorStore(reading, lambda: self._writer, self._damage)
         self._usage = SqlUsageStore(reading, lambda: self._writer, self._damage)
@@ -246,6 +248,33 @@ class PostgresStore:
         return await self._reading.run(observations.get_value, self._key(key))
 
     @property
+    def shared(self) -> bool:
+        """True: any number of processes may write."""
+        return True
+
+    async def lead(self) -> Lease:
+        """Become or stay the leader."""
+        if self._leasing is None:
+            self._leasing = await self._open_leasing()
+        return await self._leasing.run(leases.lead, self._writer.run_id)
+
+    async def resign(self) -> None:
+        """Let another process lead."""
+        if self._leasing is not None:
+            await self._leasing.run(leases.resign, self._writer.run_id)
+
+    async def live_minutes(self, since_us: int) -> list[LiveMinute]:
+        """Return the newest minutes of each process."""
+        own = frozenset(self._writer.runs) if self._writer_or_none else frozenset()
+        return await self._reading.run(reader.live_minutes, self._damage, since_us, own)
+
+    async def _open_leasing(self) -> PostgresConnection:
+        """Connect once more: no query and no append may delay a renewal."""
+        connection = PostgresConnection(self._url, application=f"cogmeter {self._process.name}")
+        await connection.open()
+        return connection
+
+    @property
     def alerting(self) -> SqlAlertStore:
         """The alerts and what belongs to them."""
         return self._alerting
@@ -284,6 +313,7 @@ class PostgresStore:
         """Use the operations and values of one process only."""
         self._only = name
         self._own = None
+        self._costs = SqlCostStore(self._reading, lambda: self._writer, self._key)
 
     def _key(self, key: str) -> str:
         """Return the stored key of a value: those of one process have its name."""
@@ -340,6 +370,9 @@ class PostgresStore:
 
     async def close(self) -> None:
         """End the run, and close both connections."""
+        leasing, self._leasing = self._leasing, None
+        if leasing is not None:
+            await leasing.end()
         if self._writer_or_none is not None:
             await self._writer_or_none.end()
         await self._reading.end()

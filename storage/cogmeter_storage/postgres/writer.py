@@ -15,6 +15,7 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import DAY_US
 from cogmeter_storage.postgres.future_rows import has_future_rows, move_future_rows
+from cogmeter_storage.postgres.leases import resign
 from cogmeter_storage.postgres.session import storable_text
 from cogmeter_storage.postgres.slots import SEQUENCE_BITS, write_slot
 from cogmeter_storage.rollup import PendingAppend, WritePosition
@@ -49,6 +50,7 @@ class PostgresWriter:
         self.process = process
         self.position = WritePosition()
         self.run_id = 0
+        self.runs: set[int] = set()  # since it opened the store
         self.last_write_us: int | None = None
         self.reached_us = 0  # the latest time that an append has reached
         self._connection = connection
@@ -147,6 +149,7 @@ class PostgresWriter:
                 ),
             )
         self.run_id = number
+        self.runs.add(number)
         self.position = WritePosition(next_id=(number << SEQUENCE_BITS) + 1, last_end_us=last_end_us)
         self.unconfirmed = None
 
@@ -154,6 +157,7 @@ class PostgresWriter:
         with session.transaction():
             session.execute(f"UPDATE run SET ended_us = {_NOW} WHERE id = ? AND ended_us IS NULL", (self.run_id,))  # noqa: S608 - the constant above
             session.execute("UPDATE slot SET sealed = TRUE WHERE run = ? AND NOT sealed", (self.run_id,))
+            resign(session, self.run_id)
 
     async def _written_before(self) -> int:
         """Return how many rows the last append has written, whose commit was not confirmed; they come again."""

@@ -10,7 +10,17 @@ from cogmeter_storage.sql import alerts, mutes_and_overrides
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt, AuditEntry, Delivery, Mute, Step
+    from cogmeter_storage.alerting import (
+        Alert,
+        AlertChange,
+        AlertState,
+        Attempt,
+        AuditEntry,
+        Delivery,
+        Mute,
+        Revision,
+        Step,
+    )
     from cogmeter_storage.sql.session import Runner
 
 
@@ -22,18 +32,22 @@ class SqlAlertStore:
         self._reading = reading
         self._writer = writer
 
-    async def save(self, steps: Sequence[Step]) -> list[Alert]:
+    async def save(self, steps: Sequence[Step], *, token: int | None = None, exact: bool = False) -> list[Alert]:
         """Store steps, all or none."""
         alerts.check_steps(steps)
-        return await self._writer().run(alerts.save_steps, tuple(steps))
+        return await self._writer().run(alerts.save_steps, tuple(steps), token, exact=exact)
+
+    async def revision(self) -> Revision:
+        """Return the numbers of the newest changes."""
+        return await self._reading.run(alerts.read_revision)
 
     async def shift_times(self, step_us: int, *, now_us: int) -> None:
         """Follow a step of the clock."""
         await self._writer().run(mutes_and_overrides.shift_times, step_us, now_us)
 
-    async def delete_unfired(self, uids: Collection[str]) -> None:
+    async def delete_unfired(self, uids: Collection[str], *, token: int | None = None) -> None:
         """Delete alerts that never fired."""
-        await self._writer().run(alerts.delete_unfired, tuple(uids))
+        await self._writer().run(alerts.delete_unfired, tuple(uids), token)
 
     async def alerts(
         self,
@@ -72,9 +86,9 @@ class SqlAlertStore:
         """Return the time of the next due delivery."""
         return await self._reading.run(alerts.next_due_us, target)
 
-    async def begin(self, delivery: int, *, now_us: int) -> None:
+    async def begin(self, delivery: int, *, now_us: int, token: int | None = None) -> None:
         """Record the start of an attempt."""
-        await self._writer().run(alerts.begin_attempt, delivery, now_us)
+        await self._writer().run(alerts.begin_attempt, delivery, now_us, token)
 
     async def end(
         self,

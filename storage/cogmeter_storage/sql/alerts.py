@@ -6,8 +6,9 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt, AuditEntry, Delivery
+from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Attempt, AuditEntry, Delivery, Revision
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.lease import ChangedAlertError, LostLeadError
 from cogmeter_storage.sql.mutes_and_overrides import add_entry, subject
 from cogmeter_storage.sql.session import marks
 
@@ -65,15 +66,32 @@ def check_steps(steps: Sequence[Step]) -> None:
             raise ValueError(f"alert {alert.uid}: a value is not a number")
 
 
-def save_steps(raw: Session, steps: Sequence[Step]) -> list[Alert]:
+def save_steps(raw: Session, steps: Sequence[Step], token: int | None, *, exact: bool) -> list[Alert]:
     """Implement AlertStore.save; one transaction."""
     with raw.transaction("alerts"):
-        return [_save(raw, step) for step in steps]
+        _check_token(raw, token)
+        return [_save(raw, step, exact=exact) for step in steps]
 
 
-def _save(raw: Session, step: Step) -> Alert:
+def _check_token(raw: Session, token: int | None) -> None:
+    """Refuse the caller's transaction if another process leads by now; nobody takes over before its commit.
+
+    There are tokens only where processes share the store.
+
+    Raises:
+        LostLeadError: the token is not that of the lease.
+    """
+    if token is not None:
+        found = raw.execute("SELECT token FROM lease WHERE name = 'leader' FOR SHARE").fetchone()
+        if found is None or found[0] != token:
+            raise LostLeadError
+
+
+def _save(raw: Session, step: Step, *, exact: bool) -> Alert:
     known = raw.execute("SELECT id, version, state FROM alert WHERE uid = ?", (step.alert.uid,)).fetchone()
     number, version, state = known or (0, 0, "")
+    if exact and known and version != step.alert.version:
+        raise ChangedAlertError(step.alert.uid)
     version += step.change is not None
     alert = dataclasses.replace(step.alert, id=number, version=version)
     values = [getattr(alert, name) for name in _WRITTEN]
@@ -104,10 +122,11 @@ def _add_change(raw: Session, alert: Alert, change: AlertChange, targets: Sequen
         )
 
 
-def delete_unfired(raw: Session, uids: Collection[str]) -> None:
+def delete_unfired(raw: Session, uids: Collection[str], token: int | None) -> None:
     """Implement AlertStore.delete_unfired; one transaction."""
     find = "SELECT id FROM alert WHERE uid = ? AND fired_us IS NULL"
     with raw.transaction("alerts"):
+        _check_token(raw, token)
         _delete(raw, [row for uid in uids for row in raw.execute(find, (uid,)).fetchall()])
 
 
@@ -238,9 +257,10 @@ def fail_damaged_deliveries(raw: Session, now_us: int) -> int:
     ).rowcount
 
 
-def begin_attempt(raw: Session, delivery: int, now_us: int) -> None:
+def begin_attempt(raw: Session, delivery: int, now_us: int, token: int | None) -> None:
     """Implement AlertStore.begin; one transaction."""
     with raw.transaction("alerts"):
+        _check_token(raw, token)
         _waiting_delivery(raw, delivery)
         raw.execute("UPDATE delivery SET begun_us = ?, attempts = attempts + 1 WHERE id = ?", (now_us, delivery))
 
@@ -297,6 +317,14 @@ def _waiting_delivery(raw: Session, delivery: int) -> tuple[int, str, int | None
             f"Delivery {delivery} is not waiting: it has ended, or its alert was deleted.", permanent=True
         )
     return row
+
+
+def read_revision(raw: Session) -> Revision:
+    """Implement AlertStore.revision. Both tables are written in transactions of the area, one after the other."""
+    row = raw.execute(
+        "SELECT coalesce((SELECT max(id) FROM audit), 0), coalesce((SELECT max(id) FROM alert_change), 0)"
+    ).fetchone()
+    return Revision(*row)
 
 
 def read_receipt(raw: Session, alert: str, target: str) -> str | None:

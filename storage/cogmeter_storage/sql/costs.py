@@ -33,10 +33,11 @@ _ADD: Final = f"{_INTO} VALUES ({', '.join('?' * (len(_KEYS) + len(_SUMS)))}) {_
 class SqlCostStore:
     """The costs in the store's file; see CostStore for the contract of each method."""
 
-    def __init__(self, reading: Runner, writer: Callable[[], Runner]) -> None:
-        """``writer`` raises StorageError when the store is read-only."""
+    def __init__(self, reading: Runner, writer: Callable[[], Runner], key: Callable[[str], str] = str) -> None:
+        """``writer`` raises StorageError when the store is read-only; ``key`` returns the stored key of a value."""
         self._reading = reading
         self._writer = writer
+        self._key = key
 
     async def add(self, lines: Mapping[CostKey, CostSums], *, key: str, state: bytes) -> None:
         """Add sums and store a value."""
@@ -46,7 +47,7 @@ class SqlCostStore:
             if line.start_us % HOUR_US or min(sums) < 0:
                 raise ValueError(f"costs start at a whole hour and are not negative: {line}, {line_sums}")
             rows.append((*line, *sums))
-        await self._writer().run(_add, rows, key, state)
+        await self._writer().run(_add, rows, self._key(key), state)
 
     async def grouped(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter_storage import failure_groups
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.lease import Lease
 from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.operations import OperationFilter
 from cogmeter_storage.sql import new_records, observations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from cogmeter_storage.lease import LiveMinute
     from cogmeter_storage.model import (
         BatchId,
         Cleaned,
@@ -252,6 +254,22 @@ class SqliteStore:
     def errors(self) -> SqlErrorStore:
         """The error groups."""
         return self._errors
+
+    @property
+    def shared(self) -> bool:
+        """False: one process writes the file, and keeps its lock."""
+        return False
+
+    async def lead(self) -> Lease:
+        """Return a lease that does not end."""
+        return Lease(leads=True)
+
+    async def resign(self) -> None:
+        """Do nothing: there is nobody else."""
+
+    async def live_minutes(self, since_us: int) -> list[LiveMinute]:  # noqa: ARG002 - there is no other process
+        """Return nothing: ``totals`` is exact for one process."""
+        return []
 
     @property
     def usage(self) -> SqlUsageStore:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cogmeter.alerts.delivery.target_worker import FAR_US, TargetWorker
+from cogmeter.alerts.leadership import Term
 from cogmeter.alerts.model import BOT, INFO, WARNING
 from cogmeter.diagnosis import Finding
 from cogmeter.notifiers.base import Notice
@@ -43,15 +44,21 @@ class Dispatcher:
         *,
         sent_out_of_band: Callable[[Alert, str], bool] = lambda _alert, _target: False,
         clock: Callable[[], int] = now_us,
+        term: Term | None = None,
     ) -> None:
         """Nothing runs until ``start``; ``clock`` returns the time in microseconds since 1970.
+
+        Alerts are sent in a ``term`` in which the process leads; None: always.
 
         ``sent_out_of_band(alert, target)`` is True for an alert that the target has received from outside the loop.
         """
         self.store = store  # replaced when a corrupt database is replaced
         self._sent_out_of_band = sent_out_of_band
         self._clock = clock
-        workers = (TargetWorker(notifier, lambda: self.store, clock, self._on_stopped) for notifier in notifiers)
+        self._term = Term() if term is None else term
+        workers = (
+            TargetWorker(notifier, lambda: self.store, clock, self._on_stopped, self._term) for notifier in notifiers
+        )
         self._workers = {worker.name: worker for worker in workers}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tests: dict[str, asyncio.Task[str]] = {}  # running ones, by target
@@ -95,7 +102,9 @@ class Dispatcher:
         await _all([worker.prepare() for worker in self._workers.values()])
 
     def start(self) -> None:
-        """Deliver in the background, beginning with what the last run left."""
+        """Deliver in the background, beginning with what the last run or leader left; a follower delivers nothing."""
+        if not self._term.leads:
+            return
         for worker in self._workers.values():
             worker.resume()
             self._run(worker.run(), name=f"cogmeter-alerts-{worker.name}")

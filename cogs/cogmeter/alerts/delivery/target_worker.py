@@ -12,10 +12,12 @@ from cogmeter.alerts.delivery.attempts import AttemptLog, AttemptResult, TokenBu
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter_storage.alerting import AlertChange, AlertState
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.lease import LostLeadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cogmeter.alerts.leadership import Term
     from cogmeter.notifiers.base import Notifier
     from cogmeter_storage.alerting import Alert, Delivery
     from cogmeter_storage.base import Store
@@ -46,6 +48,7 @@ class TargetWorker:
         store: Callable[[], Store],
         clock: Callable[[], int],
         on_stopped: Callable[[TargetWorker], None],
+        term: Term,
     ) -> None:
         """``store`` returns the present store. ``on_stopped`` is called once if the target becomes unusable."""
         self.notifier = notifier
@@ -61,6 +64,7 @@ class TargetWorker:
         self._store = store
         self._clock = clock
         self._on_stopped = on_stopped
+        self._term = term
         self._bucket = TokenBucket(notifier.rate)
         self._woken = asyncio.Event()
         self._halted = asyncio.Event()
@@ -134,7 +138,7 @@ class TargetWorker:
             await self._log.retry()
             while self.notices and not self.stopped:
                 await self._send_unstored(self.notices.popleft())
-            while not self._halted.is_set() and not self.stopped:
+            while self._may_send:
                 now_us = self._clock()
                 due = await self._log.due(self.name, now_us, limit=1)
                 if not due or self._bucket.ready_us(now_us) > now_us:
@@ -146,10 +150,14 @@ class TargetWorker:
             await self._refresh()
             return await self._next_us()
 
+    @property
+    def _may_send(self) -> bool:
+        return self._term.leads and not self._halted.is_set() and not self.stopped
+
     async def _refresh(self) -> None:
         """Edit the messages whose figures have changed. A failure is not repeated: the next check has newer ones."""
         store, now_us = self._store(), self._clock()
-        while self._outdated and not self._halted.is_set() and self._bucket.ready_us(now_us) <= now_us:
+        while self._outdated and self._may_send and self._bucket.ready_us(now_us) <= now_us:
             uid, alert = self._outdated.popitem()
             if self._shown.get(uid, ("", 0))[0] == alert.message:  # a change was delivered in the meantime
                 continue
@@ -203,7 +211,13 @@ class TargetWorker:
             await self._log.save(store, delivery, AttemptResult("superseded"))
             return
         notice = await self._notice(store, delivery)
-        await store.alerting.begin(delivery.id, now_us=now_us)
+        try:
+            await store.alerting.begin(delivery.id, now_us=now_us, token=self._term.token)
+        except LostLeadError:
+            self._term.end()
+            return
+        if not self._term.leads:  # paused in between: the next leader finds out whether it has arrived
+            return
         self._bucket.take(now_us)
         result = await self._attempt(delivery, notice)
         self._remember(delivery.alert, result)

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cogmeter.alerts.leadership import Term
 from cogmeter.alerts.lifecycle.subject_state import DROPPED
 from cogmeter.alerts.lifecycle.tracker import MANY, SLICE, AlertTracker
 from cogmeter.alerts.rules import RULES
@@ -15,6 +16,7 @@ from cogmeter.recording.background import detached
 from cogmeter.startup import StartupGuard
 from cogmeter_storage.alerting import ACTIVE, AlertChange, AlertState, Step
 from cogmeter_storage.base import StorageError
+from cogmeter_storage.lease import ChangedAlertError, LostLeadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 PAGE: Final = 1_000  # alerts per query
 SAME_MUTE_US: Final = 60_000_000  # a repeated request for a mute ends at most this, or a tenth of its length, later
+ATTEMPTS: Final = 5  # at an acknowledgement, while other processes change the same alert
 MUTES, ALERTS = "mutes", "alerts"  # the parts that are restored at the start
 
 _logger = logging.getLogger("cogmeter.alerts")
@@ -62,8 +65,12 @@ class AlertEngine:
         *,
         targets: Callable[[Alert], tuple[str, ...]],
         wake: Callable[[], None],
+        term: Term | None = None,
     ) -> None:
-        """``targets`` returns the notifiers that receive an alert; ``wake`` is called when a delivery is due."""
+        """``targets`` returns the notifiers that receive an alert; ``wake`` is called when a delivery is due.
+
+        Only in a ``term`` in which the process leads (None: always) does a check change alerts.
+        """
         self.store = store  # replaced with a corrupt database
         self.checks = 0
         self.unknown_rules: Counter[str] = Counter()  # active alerts of rules that this version does not know
@@ -71,6 +78,7 @@ class AlertEngine:
         self._policy = policy
         self._targets = targets
         self._wake = wake
+        self._term = Term() if term is None else term
         self._tracker = AlertTracker(limit_of, policy)
         self._unread = {MUTES, ALERTS}  # the parts that ``restore`` still has to read
         self._undropped: set[str] = set()  # uids that never fired, to be dropped from the store
@@ -135,6 +143,14 @@ class AlertEngine:
         """
         return await self._exclusive(self._unmute(ids, actor, now_us))
 
+    async def follow(self, now_us: int) -> None:
+        """Follow what other processes have stored: mutes and acknowledgements; a follower reads all alerts.
+
+        Raises:
+            StorageError: it cannot be read, and nothing has changed.
+        """
+        await self._exclusive(self._follow(now_us))
+
     async def stepped(self, step_us: int, now_us: int) -> None:
         """Follow a step of the clock to ``now_us``: waits, mutes and retries continue as before.
 
@@ -157,6 +173,8 @@ class AlertEngine:
             return
 
     async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
+        if not self._term.leads:
+            return []
         self.checks += 1
         plan: Plan = {}
         for growing in self._tracker.check(readings, now_us):
@@ -168,19 +186,41 @@ class AlertEngine:
             for transition in plan.values()
             if _is_stored_and_dropped(transition) and transition.before.alert
         )
-        changed = await self._try_to_commit(plan, now_us)
+        changed = await self._try_to_commit(plan, now_us, token=self._term.token)
         await self._drop()
         return changed
 
     async def _acknowledge(self, uid: str, actor: str, now_us: int) -> Alert:
-        subject = self._tracker.find(uid)
-        if subject is None:
-            raise await self._missing(uid)
-        plan = self._tracker.acknowledge(subject, actor, now_us)
-        await self._commit(plan, now_us)
-        alert = self._tracker.states[subject].alert
-        assert alert is not None, "an acknowledged alert stays"
-        return alert
+        for left in reversed(range(ATTEMPTS)):
+            if self.store.shared:
+                await self._follow(now_us)
+            subject = self._tracker.find(uid)
+            if subject is None:
+                raise await self._missing(uid)
+            try:
+                await self._commit(self._tracker.acknowledge(subject, actor, now_us), now_us)
+            except ChangedAlertError:
+                if not left:
+                    raise
+            else:
+                alert = self._tracker.states[subject].alert
+                assert alert is not None, "an acknowledged alert stays"
+                return alert
+        raise AssertionError("unreachable")
+
+    async def _follow(self, now_us: int) -> None:
+        stored = self.store.alerting
+        mutes = await stored.mutes(now_us)
+        if not self._term.leads:
+            tracker = await self._restored(now_us)
+            tracker.mutes, self._tracker = mutes, tracker
+            return
+        changed = self._tracker.adopt(filter(_known, await self._read(ACTIVE, 0)))
+        if {mute.id for mute in mutes} != {mute.id for mute in self._tracker.mutes if mute.until_us > now_us}:
+            self._tracker.mutes = mutes
+            await self._try_to_commit(self._tracker.follow_mutes(now_us), now_us)
+        if changed:
+            self._wake()  # the change may be waiting for its delivery
 
     @contextmanager
     def _restoring(self, parts: StartupGuard, part: str, effect: str) -> Iterator[None]:
@@ -203,8 +243,8 @@ class AlertEngine:
 
     def _known_only(self, active: Sequence[Alert]) -> list[Alert]:
         """Return the alerts that this version can evaluate; count and log the others."""
-        self.unknown_rules = Counter(alert.rule for alert in active if not _known(alert))
-        for rule, count in self.unknown_rules.items():
+        before, self.unknown_rules = self.unknown_rules, Counter(alert.rule for alert in active if not _known(alert))
+        for rule, count in self.unknown_rules.items() - before.items():
             _logger.warning("Kept %d active alerts of the rule %r, which this version does not know", count, rule)
         return [alert for alert in active if _known(alert)]
 
@@ -234,23 +274,32 @@ class AlertEngine:
         await self._try_to_commit(self._tracker.follow_mutes(now_us, actor), now_us)
         return ended
 
-    async def _try_to_commit(self, plan: Plan, now_us: int) -> list[Alert]:
+    async def _try_to_commit(self, plan: Plan, now_us: int, *, token: int | None = None) -> list[Alert]:
         """Store and apply the plan. If the store fails, apply the figures only; the next check plans the rest again."""
         try:
-            return await self._commit(plan, now_us)
+            return await self._commit(plan, now_us, token=token)
+        except ChangedAlertError as error:
+            self._tracker.apply_figures(plan)
+            _logger.debug("The next check follows first: %s", error)
+            return []
+        except LostLeadError as error:
+            self._term.end()
+            _logger.warning("This process leads no more: %s", error)
+            return []
         except StorageError as error:
             self._tracker.apply_figures(plan)
             _logger.error("Alert changes could not be stored; retrying at the next check: %s", error)  # noqa: TRY400 - the text says it all
             return []
 
-    async def _commit(self, plan: Plan, now_us: int) -> list[Alert]:
+    async def _commit(self, plan: Plan, now_us: int, *, token: int | None = None) -> list[Alert]:
         subjects = sorted(plan, key=lambda subject: subject.rule != MANY)  # a group before its members
         to_store = [plan[subject] for subject in subjects if self._tracker.worth_storing(plan[subject])]
         steps: list[Step] = []
         for part in _slices(to_store):
             await asyncio.sleep(0)
             steps += [self._step_of(transition, now_us) for transition in part]
-        stored = {alert.uid: alert for alert in await self.store.alerting.save(steps)} if steps else {}
+        saved = await self.store.alerting.save(steps, token=token, exact=self.store.shared) if steps else []
+        stored = {alert.uid: alert for alert in saved}
         for entries in _slices(list(plan.items())):
             await asyncio.sleep(0)
             self._tracker.apply(dict(entries), stored)
@@ -288,7 +337,7 @@ class AlertEngine:
         if not self._undropped:
             return
         try:
-            await self.store.alerting.delete_unfired(tuple(self._undropped))
+            await self.store.alerting.delete_unfired(tuple(self._undropped), token=self._term.token)
         except StorageError as error:
             _logger.warning("Alerts that never fired could not be deleted; retrying at the next check: %s", error)
         else:

@@ -154,6 +154,18 @@ class AlertTracker:
                 state = replace(state, alert=alert if alert.state.active else None, stored=alert)
             self._keep(subject, state)
 
+    def adopt(self, alerts: Iterable[Alert]) -> bool:
+        """Follow what another process has changed in active alerts; return True if there was anything."""
+        known = {state.alert.uid: subject for subject, state in self.states.items() if state.alert is not None}
+        changed = False
+        for alert in alerts:
+            subject = known.get(alert.uid)
+            tracked = None if subject is None else self.states[subject].alert
+            if subject is not None and tracked is not None and tracked.version != alert.version:
+                self.states[subject] = replace(self.states[subject], alert=alert, stored=alert)
+                changed = True
+        return changed
+
     def replace_stored(self, stored: Iterable[Alert]) -> None:
         """Replace active alerts by those that another store returned."""
         for alert in stored:

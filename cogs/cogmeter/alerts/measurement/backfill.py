@@ -20,17 +20,29 @@ if TYPE_CHECKING:
 PIECE: Final = 500  # series that are read at once: a histogram of each is 12 kB
 
 
-async def refill(window: Window, store: Store, series: Sequence[SeriesRecord], now_us: int, now_s: float) -> None:
-    """Restore the operations of the last window, minute by minute, without series that the recorder does not know."""
+async def refill(
+    window: Window,
+    store: Store,
+    series: Sequence[SeriesRecord],
+    now_us: int,
+    now_s: float,
+    *,
+    until_us: int | None = None,
+) -> None:
+    """Restore the operations of the last window, minute by minute, without series that the recorder does not know.
+
+    Only those of steps before ``until_us``, the start of a minute, if it is set.
+    """
+    end_us = now_us + 1 if until_us is None else min(until_us, now_us + 1)
     window.learn()
     number_of = {names: number for number, names in enumerate(window.series)}
     known = sorted((number_of[names], row.id) for row in series if (names := (row.service, row.operation)) in number_of)
     length_us = int(window.length_s * 1e6)
     step_us = max(1, -(-length_us // (SLICES * MINUTE_US))) * MINUTE_US
     first_us = -(-(now_us - length_us) // step_us) * step_us
-    for start_us in range(first_us, now_us + 1, step_us):
+    for start_us in range(first_us, end_us, step_us):
         for at in range(0, len(known), PIECE):
-            span = (start_us, min(start_us + step_us, now_us + 1))
+            span = (start_us, min(start_us + step_us, end_us))
             await _put_back(window, store, known[at : at + PIECE], span, start_s=now_s - (now_us - start_us) / 1e6)
 
 

@@ -63,6 +63,8 @@ class Spending:
     async def begin(self, store: Store, now_us: int) -> None:
         """Restore the stored state, and count operations live from now on.
 
+        Of processes that share a store, each counts its own: ``store`` is ``Store.own`` here and below.
+
         Raises:
             StorageError: the store cannot be read, and nothing is restored.
             DamagedStateError: the stored state cannot be read; what is before the stored sums is counted again.

@@ -39,6 +39,17 @@ class Counts:
     sum_us: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesTotals:
+    """The counts of some series, with their histograms."""
+
+    numbers: NDArray[np.int64]  # of the series, ascending
+    counts: NDArray[np.int64]  # [3, series]
+    keys: NDArray[np.int64]  # number * BUCKETS + bucket, ascending
+    times: NDArray[np.int64]  # operations of each key
+    longest: tuple[float, int] = (0.0, 0)  # stall: microseconds, series
+
+
 class _Slice:
     """The totals of one step of the window.
 
@@ -230,19 +241,38 @@ class Window:
 
         ``numbers`` are known series, ascending; ``counts`` is [3, series], ``histograms`` [series, BUCKETS].
         """
-        part = _Slice(start_s)
         row, bucket = np.nonzero(histograms)
-        keys, times = numbers[row] * BUCKETS + bucket, histograms[row, bucket]
-        part.put(keys, times)
-        self.top = max(self.top, int(bucket.max(initial=0)))
-        part.counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
-        part.counts[:, numbers] = counts
-        part.longest = longest
+        totals = SeriesTotals(numbers, counts, numbers[row] * BUCKETS + bucket, histograms[row, bucket], longest)
+        self.put_back_totals(totals, start_s=start_s)
+
+    def put_back_totals(self, totals: SeriesTotals, *, start_s: float) -> None:
+        """Add counts from before this process started, oldest first."""
+        self.learn()
+        part = _Slice(start_s)
         self._slices.append(part)
         self._since_s = start_s if self._since_s is None else min(self._since_s, start_s)
-        self._by_series += part.counts
-        self._by_service += self._services_of(part.counts)
-        np.add.at(self._dense.reshape(-1), self._flat(keys), times.astype(np.int32))
+        self._put(totals, part)
+
+    def add_totals(self, totals: SeriesTotals, now_s: float) -> NDArray[np.int64]:
+        """Count operations of other processes, as if they ended now; return their counts, [3, services]."""
+        self.learn()
+        self.move(now_s)
+        return self._put(totals, self._current(now_s))
+
+    def _put(self, totals: SeriesTotals, part: _Slice) -> NDArray[np.int64]:
+        """Add counts to a slice; return them by service."""
+        counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
+        counts[:, totals.numbers] = totals.counts
+        part.counts = grown(part.counts, counts.shape[1])
+        part.counts += counts
+        part.put(totals.keys, totals.times)
+        part.longest = max(part.longest, totals.longest)
+        self.top = max(self.top, int((totals.keys % BUCKETS).max(initial=0)))
+        self._by_series += counts
+        by_service = self._services_of(counts)
+        self._by_service += by_service
+        np.add.at(self._dense.reshape(-1), self._flat(totals.keys), totals.times.astype(np.int32))
+        return by_service
 
     def _current(self, now_s: float) -> _Slice:
         if self._since_s is None:

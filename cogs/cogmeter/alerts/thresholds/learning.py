@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cogmeter.alerts.model import BOT, Subject
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord
 
 KEY: Final = "alerts.calibration"  # in the store
+EDITION_KEY: Final = "alerts.calibration.edition"  # changes with it, where several processes share the store
 BY_HOUR_US: Final = 8 * DAY_US  # a longer history is read by days
 LONGEST_US: Final = 30 * DAY_US  # of a subject with few operations
 PIECE: Final = 200  # groups times hours that are read at once: a histogram of each is 12 kB
@@ -82,6 +84,7 @@ class Calibrator:
         self._limits = limits
         self._restored = False  # until then, the stored thresholds are not overwritten
         self._changed = False  # since they were stored
+        self._edition: bytes | None = None  # of what is in effect
         self._due_us: dict[Name, int] = {}  # when a subject is looked at again
         self._learning = asyncio.Lock()
 
@@ -103,6 +106,20 @@ class Calibrator:
             raise
         self._restored = True
         await self._take(known)
+
+    async def follow(self, store: Store) -> None:
+        """Put into effect what another process has learned and stored since the last time.
+
+        Raises:
+            StorageError: it cannot be read now.
+        """
+        if not self._limits.settings.alert_calibrate:
+            return
+        edition = await store.get_value(EDITION_KEY)
+        if edition != self._edition:
+            async with self._learning:
+                await self.restore(store)
+                self._edition = edition
 
     async def learn(self, store: Store, now_us: int) -> None:
         """Learn from the operations of each service and operation that is due, and store what is new.
@@ -145,6 +162,9 @@ class Calibrator:
         if self._restored:
             await store.set_value(KEY, await asyncio.to_thread(dumped, dict(self.known)))
             self._changed = False
+            if store.shared:
+                self._edition = uuid.uuid4().bytes
+                await store.set_value(EDITION_KEY, self._edition)
 
     async def move(self, store: Store) -> None:
         """Continue with another store: with what it has learned, else with what is known here.

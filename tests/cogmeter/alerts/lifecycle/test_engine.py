@@ -93,7 +93,7 @@ async def test_an_alert_is_stored_with_its_deliveries_before_it_is_sent(store, m
         order.append("stored")
         return found
 
-    monkeypatch.setattr(type(store.alerting), "save", lambda _, steps: saved(steps))
+    monkeypatch.setattr(type(store.alerting), "save", lambda _, steps, **_more: saved(steps))
     monkeypatch.setattr(bench, "_wake", lambda: order.append("sent"))
     bench._make()
     assert await bench.check("knowledge-graph") == [("knowledge-graph", AlertState.FIRING)]
@@ -108,7 +108,9 @@ async def test_a_check_writes_once_or_not_at_all_if_nothing_changes(store, monke
     bench = Bench(store)
     saves = []
     save = type(store.alerting).save
-    monkeypatch.setattr(type(store.alerting), "save", lambda self, steps: saves.append(len(steps)) or save(self, steps))
+    monkeypatch.setattr(
+        type(store.alerting), "save", lambda self, steps, **_: saves.append(len(steps)) or save(self, steps)
+    )
     services = [f"service-{number}" for number in range(100)]
     await bench.check(*services, times=20)
     assert saves == [101]  # only the group is sent
@@ -136,7 +138,7 @@ async def test_a_pending_alert_that_ends_leaves_nothing_behind(store, monkeypatc
     assert (alert.state, alert.started_us) == (AlertState.PENDING, START_US)
     drops = []
     delete = store.alerting.delete_unfired
-    monkeypatch.setattr(store.alerting, "delete_unfired", lambda uids: drops.append(uids) or delete(uids))
+    monkeypatch.setattr(store.alerting, "delete_unfired", lambda uids, **_: drops.append(uids) or delete(uids))
     await bench.check(times=3)
     assert await store.alerting.alerts(tuple(AlertState)) == []
     assert bench.engine.active == ()
@@ -198,7 +200,7 @@ async def test_only_the_root_of_a_group_goes_to_all_targets(store):
 async def test_a_change_that_cannot_be_stored_comes_with_the_next_check(store, monkeypatch, caplog):
     bench = Bench(store)
 
-    async def refuse(self, steps):
+    async def refuse(self, steps, **_):
         raise StorageError("disk full", permanent=False)
 
     with monkeypatch.context() as patch:
@@ -222,7 +224,7 @@ async def test_an_alert_that_cannot_be_dropped_is_dropped_later(store, monkeypat
     bench = Bench(store, limit=Limit(0.05, 0.04, for_s=60, recovery_s=60, min_operations=20))
     await bench.check("a")
 
-    async def refuse(self, uids):
+    async def refuse(self, uids, **_):
         raise StorageError("disk full", permanent=False)
 
     with monkeypatch.context() as patch:
@@ -242,7 +244,7 @@ async def test_a_check_that_is_cancelled_is_finished_and_fires_nothing_twice(sto
     bench = Bench(store)
     save = type(store.alerting).save
     saving = asyncio.Event()
-    monkeypatch.setattr(type(store.alerting), "save", lambda self, steps: saving.set() or save(self, steps))
+    monkeypatch.setattr(type(store.alerting), "save", lambda self, steps, **_: saving.set() or save(self, steps))
     check = asyncio.ensure_future(bench.engine.step([reading()], START_US))
     await saving.wait()
     check.cancel()
@@ -295,7 +297,7 @@ async def test_an_acknowledgement_that_cannot_be_stored_has_not_happened(store, 
     await bench.check("a")
     [alert] = bench.engine.active
 
-    async def refuse(self, steps):
+    async def refuse(self, steps, **_):
         raise StorageError("disk full", permanent=False)
 
     with monkeypatch.context() as patch:
@@ -340,7 +342,7 @@ async def test_a_stored_mute_whose_changes_failed_is_applied_by_the_next_check(s
     bench = Bench(store)
     await bench.check("a")
 
-    async def refuse(self, steps):
+    async def refuse(self, steps, **_):
         raise StorageError("disk full", permanent=False)
 
     with monkeypatch.context() as patch:
