@@ -216,6 +216,11 @@ async def test_the_minutes_of_others_are_read_exactly_and_grow(open_process, mak
     assert _operations(await one.live_minutes(noon - MINUTE_US)) == 102  # merged slots are not counted again
 
 
+def _operations(minutes) -> int:
+    total = merge([minute.minute.slot for minute in minutes])
+    return int(sum(int(column.sum()) for column in total.outcomes))
+
+
 async def test_each_process_keeps_the_state_of_its_own_costs(open_process):
     one, two = await open_process("one"), await open_process("two")
     await one.own.costs.add({}, key="costs", state=b"1")

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.push.base import Origin
-from cogmeter.push.pusher import Fleet, Pusher
+from cogmeter.push.pusher import Pusher, PushFleet
 from cogmeter.push.table import build, switched_on
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Pushing:
                     interval_s=interval_s,
                     gauges=self._gauges,
                     faults=monitor.faults,
-                    fleet=Fleet(lambda: monitor.store, lambda: monitor.leadership.leads),
+                    fleet=PushFleet(lambda: monitor.store, lambda: monitor.leadership.leads),
                 )
                 pusher.start()
                 self.pushers.append(pusher)

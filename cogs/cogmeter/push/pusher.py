@@ -39,7 +39,7 @@ STOP_S: Final = 3.0  # for the last push: Docker kills a container after ten sec
 _logger = logging.getLogger("cogmeter.push")
 
 
-class Fleet(NamedTuple):
+class PushFleet(NamedTuple):
     """The processes that share a store; each pusher reads its own part of it."""
 
     store: Callable[[], Store]
@@ -57,7 +57,7 @@ class Pusher:
         interval_s: float,
         gauges: Callable[[], tuple[int, Mapping[str, float]]] = lambda: (0, {}),
         faults: Counter[str] | None = None,
-        fleet: Fleet | None = None,
+        fleet: PushFleet | None = None,
     ) -> None:
         """``gauges`` returns the newest sample and its time in microseconds; ``faults`` counts our own exceptions.
 

@@ -17,7 +17,7 @@ from cogmeter_storage.slot import merge
 from cogmeter_storage.totals import Accumulator, add_in_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cogmeter_storage.model import Totals
     from cogmeter_storage.postgres.damage import PostgresDamage

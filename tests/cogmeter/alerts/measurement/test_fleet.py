@@ -18,7 +18,11 @@ from cogmeter_storage.rollup import SealedSlot
 from cogmeter_storage.slot import summarise
 
 NOON_US = 1_750_075_200_000_000
-SERIES = [SeriesRecord(7, "graph", "query"), SeriesRecord(9, "cards", "draw"), SeriesRecord(12, STALLS, "bot.py:3 in on_x")]
+SERIES = [
+    SeriesRecord(7, "graph", "query"),
+    SeriesRecord(9, "cards", "draw"),
+    SeriesRecord(12, STALLS, "bot.py:3 in on_x"),
+]
 
 
 class Shared:
@@ -68,7 +72,7 @@ def window(recorder):
 
 def totals_of(window):
     """Operations, failures and durations by service, and the filled buckets."""
-    window.move(window._since_s)  # noqa: SLF001 - nothing is old yet
+    window.move(window._since_s)
     return {
         service: (*(int(values[place]) for values in _counts(window)), int(window.buckets[place].sum()))
         for place, service in enumerate(window.services)
