@@ -11,6 +11,7 @@ from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter_storage.alerting import Alert, AlertState
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US
+from cogmeter_storage.process import Process, ProcessRecord
 
 if TYPE_CHECKING:
     import pytest
@@ -46,6 +47,16 @@ def make_alert(at_us: int, **more: Any) -> Alert:
         changed_us=at_us,
     )
     return dataclasses.replace(alert, **more)
+
+
+def make_process(
+    name: str, *, version: str = "1.4", silent_s: float = 2, up_s: float = 600, host: str = "", **more: Any
+) -> ProcessRecord:
+    """A process as the store knows it, that has run for ``up_s`` and showed its last sign of life ``silent_s`` ago."""
+    now_us = 1_800_000_000_000_000
+    times = {"started_us": now_us - int(up_s * 1e6), "seen_us": now_us - int(silent_s * 1e6), "now_us": now_us}
+    values = {"pid": 7, "ended": False, "last_end_us": 0, **times, **more}
+    return ProcessRecord(Process(name, version), host or f"host of {name}", **values)
 
 
 def make_errors(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
-from factories import QUIET_GAUGES, make_errors
+from factories import QUIET_GAUGES, make_errors, make_process
 
 import cogmeter
 from cogmeter.alerts.alerting import Alerting
@@ -196,6 +196,14 @@ async def loop_dies(alarm: Alarm) -> None:
 
 async def hangs(alarm: Alarm) -> None:
     alarm.running.append(Running("discord.commands", "ask", 75, line="bot.py:42 in ask"))
+
+
+async def process_dies(alarm: Alarm) -> None:
+    alarm.evaluator._processes = [make_process("one"), make_process("two", silent_s=75)]
+
+
+async def upgrade_stops(alarm: Alarm) -> None:
+    alarm.evaluator._processes = [make_process("one", up_s=2 * HOUR), make_process("two", version="1.5", up_s=2 * HOUR)]
 
 
 async def is_rate_limited(alarm: Alarm) -> None:

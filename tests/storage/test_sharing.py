@@ -221,6 +221,17 @@ def _operations(minutes) -> int:
     return int(sum(int(column.sum()) for column in total.outcomes))
 
 
+async def test_a_process_that_was_silent_for_minutes_is_lost_and_one_that_stopped_is_not(open_process, server, noon):
+    one, stopped, dead = [await open_process(name) for name in ("one", "stopped", "dead")]
+    await stopped.close()
+    with psycopg.connect(server.url("postgres"), autocommit=True) as raw:
+        raw.execute("UPDATE cogmeter.run SET seen_us = seen_us - 600000000 WHERE process = 'dead'")
+    await one.fold(now_us=noon)
+    states = {record.process.name: (record.ended, record.lost) for record in await one.processes()}
+    assert states == {"one": (False, False), "stopped": (True, False), "dead": (True, True)}
+    await dead.close()
+
+
 async def test_each_process_keeps_the_state_of_its_own_costs(open_process):
     one, two = await open_process("one"), await open_process("two")
     await one.own.costs.add({}, key="costs", state=b"1")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
     from cogmeter_storage.model import SeriesRecord
+    from cogmeter_storage.process import ProcessRecord
 
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
@@ -85,6 +86,7 @@ class Evaluator:
         self._limits = limits
         self._window = Window(names, length_s=window_s)
         self._others = OtherProcesses(names, learn)
+        self._processes: Sequence[ProcessRecord] = ()
         self._history = WindowHistory()
         self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
@@ -207,14 +209,16 @@ class Evaluator:
         return readings
 
     async def follow(self, now_us: int) -> None:
-        """Count what other processes have stored since the last time."""
+        """Count what other processes have stored since the last time, and note when each was last seen."""
         if self.store is None or not self.store.shared:
             return
         try:
             totals = await self._others.read(self.store, now_us)
+            processes = await self.store.processes()
         except StorageError as error:
             _logger.debug("The operations of other processes could not be read", exc_info=error)
             return
+        self._processes = processes
         if totals is not None:
             self._history.add(self._window.add_totals(totals, self._clock_s())[:SUM_US], now_us)
 
@@ -361,6 +365,7 @@ class Evaluator:
             longest_stall=window.longest_stall(),
             budgets=self.spending.budgets,
             errors=self._errors.recent(len(window.services), now_us, now_s),
+            processes=self._processes,
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )
 

@@ -162,6 +162,20 @@ class AlertSettings(RecordingSettings):
         ge=0,
         le=86_400,
     )
+    alert_threshold_process_silent: float = setting(
+        60,
+        "seconds",
+        "Alert when a process of a fleet shows no sign of life for longer than this; 0: off",
+        ge=0,
+        le=86_400,
+    )
+    alert_threshold_version_skew: float = setting(
+        1,
+        "hours",
+        "Alert when processes of a fleet run different versions for longer than this; 0: off",
+        ge=0,
+        le=8_760,
+    )
     alert_threshold_rate_limits: float = setting(
         50, "times in 10 minutes", "Alert when Discord rate-limits more requests than this; 0: off", ge=0, le=1e6
     )

@@ -55,7 +55,8 @@ def processes(session: PostgresSession) -> list[ProcessRecord]:
     """Implement Store.processes."""
     rows = session.execute(
         "SELECT DISTINCT ON (process) process, version, shards, host, pid, started_us, seen_us,"
-        " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, ended_us IS NOT NULL, last_end_us"
+        " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, ended_us IS NOT NULL, last_end_us,"
+        " ended_us IS NOT NULL AND ended_us = seen_us"
         " FROM run ORDER BY process, id DESC"
     )
     return sorted(

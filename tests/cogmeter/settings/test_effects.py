@@ -96,6 +96,12 @@ EFFECTS: dict[str, Effect] = {
         finds("dead_loops", alerts.loop_dies), {"1": ["discord.tasks/Feed.poll"], "2": []}
     ),
     THRESHOLD + "HUNG": effect(finds("hung", alerts.hangs), {"60": ["discord.commands/ask"], "120": []}),
+    THRESHOLD + "PROCESS_SILENT": effect(
+        finds("process_silent", alerts.process_dies), {"60": ["(bot)"], "120": [], "0": []}
+    ),
+    THRESHOLD + "VERSION_SKEW": effect(
+        finds("version_skew", alerts.upgrade_stops), {"1": ["(bot)"], "3": [], "0": []}
+    ),
     THRESHOLD + "RATE_LIMITS": effect(finds("rate_limits", alerts.is_rate_limited), {"50": ["(bot)"], "100": []}),
     THRESHOLD + "INVALID_REQUESTS": effect(
         finds("invalid_requests", alerts.sends_invalid_requests), {"0.3": ["(bot)"], "0.9": []}

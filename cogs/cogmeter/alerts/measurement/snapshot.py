@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.measurement.running import LongRunning
     from cogmeter.alerts.measurement.window import Counts
     from cogmeter.alerts.model import GrownObjects, LoopState
+    from cogmeter_storage.process import ProcessRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +51,5 @@ class Snapshot:
     longest_stall: tuple[float, str] | None = None  # milliseconds, and where
     errors: RecentErrors = field(default_factory=RecentErrors)
     budgets: Budgets = field(default_factory=Budgets)
+    processes: Sequence[ProcessRecord] = ()  # those that share the store, also this one
     deviations: Mapping[str, Deviation] = field(default_factory=dict)  # by service

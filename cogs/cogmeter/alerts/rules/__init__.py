@@ -13,8 +13,10 @@ from cogmeter.alerts.rules import (
     errors,
     guide,
     process,
+    process_silent,
     running,
     traffic,
+    version_skew,
 )
 from cogmeter.alerts.rules.rule import AlertKind, Rule
 
@@ -44,6 +46,8 @@ RULES: Final[dict[str, Rule]] = {
         costs.COST_GROWTH,
         costs.COST_SHARE,
         deviation.DEVIATION,
+        process_silent.PROCESS_SILENT,
+        version_skew.VERSION_SKEW,
     )
 }
 
