@@ -223,7 +223,7 @@ def test_no_table_is_forgotten(postgres_url, tmp_path):
     """A new table belongs into TABLES, or into one of these lists with the reason."""
     copied = {table.name for table in TABLES} | {"operation", "slot"}
     of_sqlite = {"clock_step", "sqlite_sequence"}  # its sums are set from the rows of set_apart; ids are continued
-    of_a_fleet = {"stored_batch", "version", "area", "run"}  # the schema, rows to lock, and a new run
+    of_a_fleet = {"stored_batch", "lease", "version", "area", "run"}  # the schema, rows to lock, and a new run
     asyncio.run(play(file_url(tmp_path), [("small", None)]))
     asyncio.run(play(postgres_url, [("small", None)]))
     with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as raw:
