@@ -127,6 +127,13 @@ class Store(Protocol):
         """
         ...
 
+    async def totals_by_process(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> dict[str, Totals]:
+        """Aggregate the minutes of a range for each process that has operations in it, see ``totals``.
+
+        The range must not be older than the minutes that are kept. Nothing where only one process can write.
+        """
+        ...
+
     async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
         """Return the first ``limit`` sealed minutes that start in [since_us, until_us), in order of time.
 
@@ -250,7 +257,17 @@ class Store(Protocol):
         ...
 
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
-        """Return for each name its (time, value) pairs in [since_us, until_us), in order of time."""
+        """Return for each name its (time, value) pairs in [since_us, until_us), in order of time.
+
+        They are those of this process; of another one see ``of_process``.
+        """
+        ...
+
+    async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """Return the (time, value) pairs of one gauge in [since_us, until_us) of each process that has some.
+
+        They are in order of time. Where only one process can write, its name is empty here.
+        """
         ...
 
     async def sample_steps(
@@ -338,7 +355,8 @@ class Store(Protocol):
     def of_process(self, name: str) -> Store:
         """Return this store with the operations of one process only; itself where only one can write.
 
-        Values by key are those of the process. Alerts, errors, usage, costs, traces and samples are not narrowed.
+        Values by key and samples are those of the process. Alerts, error groups, usage, costs, traces and markers are
+        not narrowed.
         """
         ...
 

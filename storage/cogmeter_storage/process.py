@@ -28,7 +28,12 @@ class ProcessRecord:
     now_us: int  # when this was read
     ended: bool  # in an orderly way, or because it was silent for minutes
     last_end_us: int  # the end of its last operation, by its own clock; 0 without one
-    lost: bool = False  # it did not end in an orderly way, as far as that is known: it was silent for minutes
+    orderly: bool = False  # it ended itself
+
+    @property
+    def lost(self) -> bool:
+        """True if another process ended it, because it was silent for minutes."""
+        return self.ended and not self.orderly
 
     @property
     def silent_us(self) -> int:

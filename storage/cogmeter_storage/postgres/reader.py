@@ -6,11 +6,10 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from cogmeter_storage.lease import LiveMinute
-from cogmeter_storage.model import HOUR_US, MINUTE_US, ClockSteps, SeriesRecord, StoreStatus, Tier
+from cogmeter_storage.model import HOUR_US, LAST_US, MINUTE_US, ClockSteps, SeriesRecord, StoreStatus, Tier
 from cogmeter_storage.plan import first_start_us, plan
-from cogmeter_storage.postgres import slots
 from cogmeter_storage.postgres.schema import SCHEMA
-from cogmeter_storage.postgres.slots import extents, read_slots
+from cogmeter_storage.postgres.slots import extents, read_minutes, read_slots
 from cogmeter_storage.process import Process, ProcessRecord
 from cogmeter_storage.rollup import SealedSlot
 from cogmeter_storage.slot import merge
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from cogmeter_storage.model import Totals
+    from cogmeter_storage.plan import Plan
     from cogmeter_storage.postgres.damage import PostgresDamage
     from cogmeter_storage.postgres.session import PostgresSession
 
@@ -56,13 +56,45 @@ def processes(session: PostgresSession) -> list[ProcessRecord]:
     rows = session.execute(
         "SELECT DISTINCT ON (process) process, version, shards, host, pid, started_us, seen_us,"
         " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, ended_us IS NOT NULL, last_end_us,"
-        " ended_us IS NOT NULL AND ended_us = seen_us"
+        " coalesce(ended_us > seen_us, FALSE)"
         " FROM run ORDER BY process, id DESC"
     )
     return sorted(
         (ProcessRecord(Process(name, version, shards), *others) for name, version, shards, *others in rows),
         key=lambda record: record.process.name,
     )
+
+
+def totals_by_process(
+    session: PostgresSession,
+    damage: PostgresDamage,
+    since_us: int,
+    until_us: int,
+    *,
+    groups: Mapping[int, int],
+    only: str | None = None,
+) -> dict[str, Totals]:
+    """Implement Store.totals_by_process, from the minutes of each run."""
+    covered = plan(since_us, until_us, {})
+    found: dict[str, list[SealedSlot]] = {}
+    with session.snapshot():
+        rows = session.execute(
+            "SELECT id, process FROM run WHERE (?1 OR process = ?2) AND id IN"
+            " (SELECT run FROM slot WHERE tier = 0 AND start_us >= ?3 AND start_us < ?4)",
+            (only is None, only or "", covered.since_us, covered.until_us),
+        )
+        names: dict[int, str] = dict(rows.fetchall())
+        for run, slot in read_minutes(session, damage, covered.since_us, covered.until_us):
+            if run in names:
+                found.setdefault(names[run], []).append(slot)
+    return {name: _sum(slots, covered, groups) for name, slots in found.items()}
+
+
+def _sum(slots: list[SealedSlot], covered: Plan, groups: Mapping[int, int]) -> Totals:
+    sums = Accumulator(covered.since_us, covered.until_us, groups=groups, step_us=None)
+    if groups:
+        add_in_chunks(sums, slots)
+    return sums.totals()
 
 
 def sealed_minutes(
@@ -98,7 +130,7 @@ def live_minutes(
 ) -> list[LiveMinute]:
     """Implement Store.live_minutes; ``own`` are the runs of this process."""
     with session.snapshot():
-        found = list(slots.live_minutes(session, damage, since_us))
+        found = list(read_minutes(session, damage, since_us, LAST_US))
     return [LiveMinute(run, run in own, slot) for run, slot in found]
 
 
@@ -133,9 +165,11 @@ def series(session: PostgresSession) -> list[SeriesRecord]:
     return [SeriesRecord(*row) for row in rows]
 
 
-def first_us(session: PostgresSession) -> int | None:
+def first_us(session: PostgresSession, *, only: str | None = None) -> int | None:
     """Implement Store.first_us."""
     with session.snapshot():
+        if only is not None:
+            return first_start_us(extents(session, runs_of(session, only)))
         start_us = first_start_us(extents(session))
         row = session.execute(
             "SELECT (SELECT min(start_us) FROM slot WHERE sealed), (SELECT min(end_us) FROM operation)"

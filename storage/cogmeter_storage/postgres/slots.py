@@ -84,11 +84,13 @@ def read_slots(
             yield slot
 
 
-def live_minutes(session: PostgresSession, damage: PostgresDamage, since_us: int) -> Iterator[tuple[int, SealedSlot]]:
-    """Yield the minutes that start at or after then with their runs, also the open ones, in order of time."""
-    where = "tier = %s AND start_us >= %s AND run <> 0"
+def read_minutes(
+    session: PostgresSession, damage: PostgresDamage, since_us: int, until_us: int
+) -> Iterator[tuple[int, SealedSlot]]:
+    """Yield the minutes of [since_us, until_us) with their runs, also the open ones, in order of time."""
+    where = "tier = %s AND run <> 0 AND start_us >= %s AND start_us < %s"
     statement = f"SELECT {_COLUMNS} FROM slot WHERE {where} ORDER BY start_us, run, first_id"  # noqa: S608 - the texts above
-    for row in _rows(session, statement, (int(Tier.MINUTE), since_us)):
+    for row in _rows(session, statement, (int(Tier.MINUTE), since_us, until_us)):
         slot = _slot_of(row, damage)
         if slot is not None:
             yield row.run, slot
@@ -113,11 +115,15 @@ def _slot_of(row: SlotRow, damage: PostgresDamage) -> SealedSlot | None:
     return SealedSlot(Tier(row.tier), row.start_us, row.first_id, row.last_id, slot)
 
 
-def extents(session: PostgresSession) -> dict[Tier, Extent]:
-    """Return the stored range of each tier, with open minutes."""
+def extents(session: PostgresSession, runs: Collection[int] | None = None) -> dict[Tier, Extent]:
+    """Return the stored range of each tier, with open minutes; of these runs, or of all."""
+    where, values = "tier = number", []
+    if runs is not None:
+        where, values = "tier = number AND run = ANY(?)", [list(runs)] * 2
     rows = session.execute(
-        "SELECT number, (SELECT min(start_us) FROM slot WHERE tier = number),"
-        " (SELECT max(start_us) FROM slot WHERE tier = number) FROM generate_series(0, 2) AS number"
+        f"SELECT number, (SELECT min(start_us) FROM slot WHERE {where}),"  # noqa: S608 - the texts above
+        f" (SELECT max(start_us) FROM slot WHERE {where}) FROM generate_series(0, 2) AS number",
+        values,
     )
     return {
         Tier(tier): Extent(first_us, last_us + Tier(tier).width_us)

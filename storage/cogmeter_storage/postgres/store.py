@@ -11,7 +11,7 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import FAILURES, Outcome, Tier
 from cogmeter_storage.operations import OperationFilter
-from cogmeter_storage.postgres import erasure, leases, maintenance, reader, search
+from cogmeter_storage.postgres import erasure, gauges, leases, maintenance, reader, search
 from cogmeter_storage.postgres.connection import PostgresConnection, shown_name
 from cogmeter_storage.postgres.damage import PostgresDamage
 from cogmeter_storage.postgres.writer import PostgresWriter, series_ids
@@ -111,6 +111,12 @@ class PostgresStore:
         check_step(step_us)
         return await self._reading.run(
             reader.totals, self._damage, since_us, until_us, groups=dict(groups), step_us=step_us, only=self._only
+        )
+
+    async def totals_by_process(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> dict[str, Totals]:
+        """Aggregate a range of each process."""
+        return await self._reading.run(
+            reader.totals_by_process, self._damage, since_us, until_us, groups=dict(groups), only=self._only
         )
 
     async def sealed_minutes(self, since_us: int, until_us: int, *, limit: int) -> list[SealedSlot]:
@@ -214,18 +220,34 @@ class PostgresStore:
         return await self._reading.run(observations.slowest_traces, self._damage, subject, limit=limit)
 
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
-        """Store the gauges of one moment."""
-        await self._writer.run(observations.add_samples, at_us, values)
+        """Store the gauges of one moment of this process."""
+        await self._writer.run(gauges.add_samples, at_us, values, self._process.name)
 
     async def samples(self, names: Collection[str], since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
-        """Return gauges by metric name."""
-        return await self._reading.run(observations.read_samples, tuple(names), since_us, until_us)
+        """Return gauges of one process by metric name."""
+        process = await self._gauges_of()
+        return await self._reading.run(gauges.read_samples, tuple(names), since_us, until_us, process)
+
+    async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """Return one gauge of every process."""
+        return await self._reading.run(gauges.by_process, name, since_us, until_us, self._only)
 
     async def sample_steps(
         self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
     ) -> dict[str, dict[int, SampleStep]]:
         """Implement Store.sample_steps."""
-        return await observations.all_sample_steps(self._reading, names, since_us, until_us, step_us=step_us)
+        process = await self._gauges_of()
+        metrics = {name: gauges.metric_of(process, name) for name in names}
+        found = await observations.all_sample_steps(
+            self._reading, tuple(metrics.values()), since_us, until_us, step_us=step_us
+        )
+        return {name: found[metric] for name, metric in metrics.items()}
+
+    async def _gauges_of(self) -> str:
+        """Return the process whose gauges are read: the chosen one, or this one, or that of ``present_process``."""
+        if self._only is not None or self._writer_or_none is not None:
+            return self._only or self._process.name
+        return await self._reading.run(gauges.present_process)
 
     async def add_marker(self, marker: Marker) -> Marker:
         """Store a marker."""
@@ -328,7 +350,7 @@ class PostgresStore:
 
     async def first_us(self) -> int | None:
         """Return the start of the stored statistics."""
-        return await self._reading.run(reader.first_us)
+        return await self._reading.run(reader.first_us, only=self._only)
 
     async def status(self) -> StoreStatus:
         """Return size, time range and last write."""

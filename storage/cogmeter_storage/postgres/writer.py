@@ -155,7 +155,9 @@ class PostgresWriter:
 
     def _end_run(self, session: PostgresSession) -> None:
         with session.transaction():
-            session.execute(f"UPDATE run SET ended_us = {_NOW} WHERE id = ? AND ended_us IS NULL", (self.run_id,))  # noqa: S608 - the constant above
+            # Later than the last sign of life, which is the end of a run that another process ended.
+            later = f"greatest({_NOW}, seen_us + 1)"
+            session.execute(f"UPDATE run SET ended_us = {later} WHERE id = ? AND ended_us IS NULL", (self.run_id,))  # noqa: S608 - the text above
             session.execute("UPDATE slot SET sealed = TRUE WHERE run = ? AND NOT sealed", (self.run_id,))
             resign(session, self.run_id)
 

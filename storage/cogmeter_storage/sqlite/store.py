@@ -219,6 +219,11 @@ class SqliteStore:
         """Return gauges by metric name."""
         return await self._reading.run(observations.read_samples, tuple(names), since_us, until_us)
 
+    async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
+        """Return one gauge of the one process."""
+        samples = await self.samples([name], since_us, until_us)
+        return {"": samples[name]} if samples[name] else {}
+
     async def sample_steps(
         self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
     ) -> dict[str, dict[int, SampleStep]]:
@@ -289,6 +294,16 @@ class SqliteStore:
     async def processes(self) -> list[ProcessRecord]:
         """Return nothing: one process writes the file."""
         return []
+
+    async def totals_by_process(
+        self,
+        since_us: int,  # noqa: ARG002 - one process writes the file
+        until_us: int,  # noqa: ARG002
+        *,
+        groups: Mapping[int, int],  # noqa: ARG002
+    ) -> dict[str, Totals]:
+        """Return nothing: one process writes the file."""
+        return {}
 
     def of_process(self, name: str) -> SqliteStore:  # noqa: ARG002 - one process writes the file
         """Return this store."""
