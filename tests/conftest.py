@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).parent))
 from browser import Page, chromium, found
 from disk_faults import DiskFaults, build, compiler
 from loopback import Loopback
+from postgres_server import PROGRAMS, Server, server
 
 import cogmeter
 from cogmeter.recording.buffer import DEFAULT_CAPACITY
@@ -61,6 +62,22 @@ def needed() -> Callable[[object, str], None]:
             report(f"{what} is not on this machine")
 
     return need
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server of the whole run; see ``postgres_url``."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url(needed, request) -> str:
+    """The URL of an empty PostgreSQL database."""
+    needed(PROGRAMS, "PostgreSQL")
+    running: Server = request.getfixturevalue("postgres_server")
+    running.clear("postgres")
+    return running.url("postgres")
 
 
 @pytest.fixture

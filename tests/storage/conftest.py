@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from postgres_server import PROGRAMS, Bouncer, Server, server
+from postgres_server import PROGRAMS, Bouncer, Server
 
 from cogmeter_storage import Row, Store, open_store
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
@@ -65,12 +65,6 @@ class PostgresBackend(Backend):
     def shown_url(self) -> str:
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
-    with server() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from cogmeter_bot.cli.dashboard import dashboard
 from cogmeter_bot.cli.doctor import doctor, health
 from cogmeter_bot.cli.errors import errors
 from cogmeter_bot.cli.exits import INTERRUPTED, reporting_os_errors, usage_line
+from cogmeter_bot.cli.fleet import fleet
 from cogmeter_bot.cli.live import live
 from cogmeter_bot.cli.maintenance import backup, forget, vacuum
 from cogmeter_bot.cli.migrate import migrate
@@ -48,6 +49,7 @@ COMMANDS: Final = (
     running,
     state,
     resources,
+    fleet,
     usage,
     cost,
     live,

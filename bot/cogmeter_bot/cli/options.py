@@ -43,6 +43,7 @@ class ReadingOptions:
     url: str | None
     token: str | None
     database: Path | None
+    process: str | None = None
 
     @property
     def has_range(self) -> bool:
@@ -61,7 +62,7 @@ class ReadingOptions:
         """Open the source that the options name."""
         from cogmeter_bot.sources.factory import open_source
 
-        return await open_source(self.url, self.token, self.database)
+        return await open_source(self.url, self.token, self.database, self.process)
 
     def query(self, request: Callable[[Source], Awaitable[T]]) -> T:
         """Open the source, return the result of ``request``, and close the source.
@@ -98,6 +99,15 @@ def complete_services(context: click.Context, _parameter: click.Parameter, incom
 def complete_subjects(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the recorded commands and services that complete a name; none if the source does not answer."""
     return [name for name in _complete(context, lambda source: source.subjects()) if name.startswith(incomplete)]
+
+
+def complete_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the processes that complete a name; none if the source does not answer."""
+
+    async def process_names(source: Source) -> list[str]:
+        return [one.name for one in (await source.fleet()).processes]
+
+    return [name for name in _complete(context, process_names) if name.startswith(incomplete)]
 
 
 def complete_operations(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -231,6 +241,9 @@ _SERVICES: Final = click.option(
     shell_complete=complete_services,
     help="Show only these services, separated by commas.",
 )
+_PROCESS: Final = click.option(
+    "--process", metavar="NAME", shell_complete=complete_processes, help="Show only operations of this process."
+)
 _URL_HELP: Final = "Read from the API of a running bot, for example http://host:3000."
 _SOURCE: Final = (
     click.option("--url", envvar="COGMETER_URL", metavar="URL", help=_URL_HELP),
@@ -251,7 +264,7 @@ _ABSENT: Final = {"as_json": False, "check": False}
 
 def reading_options(command: F) -> F:
     """Add all common options to a command; it receives them as its first parameter."""
-    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_FORMAT, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, _PROCESS, *_FORMAT, *_SOURCE))
 
 
 def live_options(command: F) -> F:
@@ -261,12 +274,12 @@ def live_options(command: F) -> F:
 
 def zone_options(command: F) -> F:
     """Add the zone, output and source options, for a command with its own periods."""
-    return _add_options(command, (_ZONE, *_FORMAT, *_SOURCE))
+    return _add_options(command, (_ZONE, _PROCESS, *_FORMAT, *_SOURCE))
 
 
 def export_options(command: F) -> F:
     """Add the common options without --json and --check, for a command with its own output format."""
-    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, _SERVICES, _PROCESS, *_SOURCE))
 
 
 def health_options(command: F) -> F:
@@ -277,7 +290,7 @@ def health_options(command: F) -> F:
 
 def dashboard_options(command: F) -> F:
     """Add the range and source options, for a screen with its own filter."""
-    return _add_options(command, (*_RANGE, _ZONE, *_SOURCE))
+    return _add_options(command, (*_RANGE, _ZONE, _PROCESS, *_SOURCE))
 
 
 def _add_options(command: F, options: Iterable[Callable[[Any], Any]]) -> F:

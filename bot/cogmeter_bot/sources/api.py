@@ -21,6 +21,7 @@ from cogmeter.schemas.alerts import AlertPage, Thresholds
 from cogmeter.schemas.comparison import ComparisonAnswer
 from cogmeter.schemas.costs import Costs
 from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
+from cogmeter.schemas.fleet import FleetAnswer
 from cogmeter.schemas.health import CheckAnswer, HealthAnswer, ServicesHealthAnswer, VerdictAnswer
 from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
 from cogmeter.schemas.resources import ResourcesAnswer
@@ -68,8 +69,9 @@ M = TypeVar("M", bound=BaseModel)
 class ApiSource:
     """The API at ``<url>/api/performance`` and ``<url>/health``."""
 
-    def __init__(self, url: str, token: str | None, settings: Settings) -> None:
+    def __init__(self, url: str, token: str | None, settings: Settings, process: str | None = None) -> None:
         """Use ``open`` instead; this needs a running event loop."""
+        self._process = process
         self.name = _without_password(url)
         self._url = url
         self._settings = settings
@@ -77,8 +79,10 @@ class ApiSource:
         self._session = aiohttp.ClientSession(headers=headers)
 
     @classmethod
-    async def open(cls, url: str, token: str | None, settings: Settings) -> ApiSource:
+    async def open(cls, url: str, token: str | None, settings: Settings, process: str | None = None) -> ApiSource:
         """Return a source for this address, with or without a path before ``/api``. Sends no request yet.
+
+        ``process`` is the one whose operations are read; None: all.
 
         Raises:
             RequestError: the address or the token is not valid.
@@ -91,16 +95,16 @@ class ApiSource:
             raise RequestError(
                 "The token contains characters that no token has. Copy the bot's PERFORMANCE_HTTP_TOKEN again."
             )
-        return cls(base.removesuffix(_API), token, settings)
+        return cls(base.removesuffix(_API), token, settings, process)
 
     async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
         """Implement Source.dashboard."""
-        return await self._get(Dashboard, f"{_API}/dashboard", _range(time_range), services=_joined(services))
+        return await self._get(Dashboard, f"{_API}/dashboard", self._range(time_range), services=_joined(services))
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""
         path = f"{_API}/services/{quote(service, safe='', errors='replace')}"
-        return await self._get(ServiceAnswer, path, _range(time_range), operation=operation)
+        return await self._get(ServiceAnswer, path, self._range(time_range), operation=operation)
 
     async def comparison(
         self, service: str | None, operation: str | None, *, before: str | None, after: str | None
@@ -108,12 +112,17 @@ class ApiSource:
         """Implement Source.comparison."""
         path = f"{_API}/compare"
         return await self._get(
-            ComparisonAnswer, path, {}, service=service, operation=operation, before=before, after=after
+            *(ComparisonAnswer, path, {}),
+            service=service,
+            operation=operation,
+            before=before,
+            after=after,
+            process=self._process,
         )
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """Implement Source.series."""
-        query = {**_range(time_range), **({"trim": "true"} if trim else {})}
+        query = {**self._range(time_range), **({"trim": "true"} if trim else {})}
         return await self._get(Series, f"{_API}/series", query, service=service)
 
     async def alerts(self, state: str, *, limit: int) -> list[AlertAnswer]:
@@ -131,12 +140,12 @@ class ApiSource:
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """Implement Source.errors."""
-        query = {**_range(time_range), "limit": str(min(limit, GROUPS_PER_REQUEST))}
+        query = {**self._range(time_range), "limit": str(min(limit, GROUPS_PER_REQUEST))}
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
     async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
         """Implement Source.error_groups."""
-        query = {**_range(time_range), "resolved": "false"}
+        query = {**self._range(time_range), "resolved": "false"}
         groups: list[ErrorGroupSummary] = []
         cursor: str | None = None
         while True:
@@ -155,23 +164,23 @@ class ApiSource:
 
     async def failures(self, time_range: Range, service: str | None, *, limit: int) -> OperationPage:
         """Implement Source.failures."""
-        query = {**_range(time_range), "limit": str(limit), "outcome": "failed"}
+        query = {**self._range(time_range), "limit": str(limit), "outcome": "failed"}
         return await self._get(OperationPage, f"{_API}/operations", query, service=service)
 
     async def slowest(
         self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> Slowest:
         """Implement Source.slowest."""
-        query = {**_range(time_range), "limit": str(limit)}
+        query = {**self._range(time_range), "limit": str(limit)}
         return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
 
     async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
         """Implement Source.slow."""
-        return await self._get(SlowAnswer, f"{_API}/slow", _range(time_range), service=service)
+        return await self._get(SlowAnswer, f"{_API}/slow", self._range(time_range), service=service)
 
     async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
         """Implement Source.selection."""
-        return await self._get(SelectionAnswer, f"{_API}/selection", _range(time_range), service=service)
+        return await self._get(SelectionAnswer, f"{_API}/selection", self._range(time_range), service=service)
 
     async def running(self, *, limit: int) -> RunningPage:
         """Implement Source.running."""
@@ -179,7 +188,7 @@ class ApiSource:
 
     async def usage(self, time_range: Range) -> UsageAnswer:
         """Implement Source.usage."""
-        return await self._get(UsageAnswer, f"{_API}/usage", _range(time_range))
+        return await self._get(UsageAnswer, f"{_API}/usage", self._range(time_range))
 
     async def state(self) -> BotStateAnswer:
         """Implement Source.state."""
@@ -187,11 +196,15 @@ class ApiSource:
 
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Implement Source.resources."""
-        return await self._get(ResourcesAnswer, f"{_API}/resources", _range(time_range))
+        return await self._get(ResourcesAnswer, f"{_API}/resources", self._range(time_range))
+
+    async def fleet(self) -> FleetAnswer:
+        """Implement Source.fleet."""
+        return await self._get(FleetAnswer, f"{_API}/fleet", {})
 
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Implement Source.costs."""
-        query = {**_range(time_range), "by": by, "limit": str(min(limit, GROUPS_PER_REQUEST))}
+        query = {**self._range(time_range), "by": by, "limit": str(min(limit, GROUPS_PER_REQUEST))}
         return await self._get(Costs, f"{_API}/costs", query, service=service)
 
     async def service_names(self) -> list[str]:
@@ -245,7 +258,7 @@ class ApiSource:
 
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """Implement Source.export."""
-        query = _without_none({**_range(time_range), "format": kind, "services": _joined(services)})
+        query = _without_none({**self._range(time_range), "format": kind, "services": _joined(services)})
         return ExportStream(self._export_chunks(query, exporter(kind).media_type), None, lambda: 0)
 
     async def close(self) -> None:
@@ -259,6 +272,10 @@ class ApiSource:
                 raise self._unexpected_response(path)
             async for chunk in _stream(response):
                 yield chunk
+
+    def _range(self, time_range: Range) -> dict[str, str]:
+        values = {"since": iso(time_range.since_us), "until": iso(time_range.until_us), "process": self._process}
+        return _without_none(values)
 
     async def _get(self, model: type[M], path: str, query: Mapping[str, str], **optional: str | None) -> M:
         async with self._request(path, {**query, **_without_none(optional)}) as response:
@@ -364,10 +381,6 @@ def _problem_detail(body: bytes) -> str | None:
         return shown(" ".join(str(document["detail"]).split()), limit=500)
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _range(time_range: Range) -> dict[str, str]:
-    return {"since": iso(time_range.since_us), "until": iso(time_range.until_us)}
 
 
 def _joined(services: Collection[str] | None) -> str | None:

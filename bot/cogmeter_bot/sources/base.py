@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.comparison import ComparisonAnswer
     from cogmeter.schemas.costs import Costs
     from cogmeter.schemas.errors import ErrorGroupDetail, ErrorGroupPage, Errors
+    from cogmeter.schemas.fleet import FleetAnswer
     from cogmeter.schemas.operations import OperationPage, RunningPage, Slowest
     from cogmeter.schemas.resources import ResourcesAnswer
     from cogmeter.schemas.selection import SelectionAnswer
@@ -111,6 +112,10 @@ class Source(Protocol):
 
     async def resources(self, time_range: Range) -> ResourcesAnswer:
         """Return the resources of the bot's process."""
+        ...
+
+    async def fleet(self) -> FleetAnswer:
+        """Return the processes that share the database; of all processes, whichever one is chosen."""
         ...
 
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:

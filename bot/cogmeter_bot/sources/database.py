@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
@@ -11,6 +11,7 @@ from cogmeter.diagnosis import Status
 from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.bot_state import judge_state
 from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
+from cogmeter.diagnostics.process_health import fleet_findings, fleet_health
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.comparison_periods import UnknownPeriodError
@@ -23,6 +24,7 @@ from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.comparison import comparison
 from cogmeter.schemas.costs import costs_answer
 from cogmeter.schemas.errors import error_group_detail, error_group_page, errors
+from cogmeter.schemas.fleet import FleetAnswer
 from cogmeter.schemas.operations import OperationAnswer, OperationPage, operation_page, slowest
 from cogmeter.schemas.resources import ResourcesAnswer
 from cogmeter.schemas.selection import selection_answer
@@ -33,6 +35,7 @@ from cogmeter.schemas.usage import usage_answer
 from cogmeter.settings import merged
 from cogmeter_bot.errors import NoDataError, NotLiveError, RequestError
 from cogmeter_bot.sources.base import ExportStream
+from cogmeter_bot.sources.counting_store import CountingStore
 from cogmeter_bot.sources.diagnosis import (
     Diagnosis,
     alerts_finding,
@@ -69,11 +72,11 @@ if TYPE_CHECKING:
     from cogmeter.schemas.usage import UsageAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage import Store
-    from cogmeter_storage.model import OperationRecord
 
 
 HINTS: Final = {  # by parameter of an unknown name
     "service": "`cogmeter summary --top 1000` lists the commands and services.",
+    "process": "`cogmeter fleet` lists the processes.",
     "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
 }
 
@@ -93,23 +96,31 @@ class _JudgedNow(NamedTuple):
 class DatabaseSource:
     """The database of PERFORMANCE_DATABASE_URL, or another file."""
 
-    def __init__(self, store: Store, settings: Settings, url: str) -> None:
-        """Use ``open`` instead."""
+    def __init__(self, whole: Query, query: Query, settings: Settings, url: str) -> None:
+        """Use ``open`` instead; ``query`` reads one process of ``whole``, or is the same."""
         self._path = database_file(url)
         self.name = str(self._path or shown_url(url))
-        self._store = store
         self._settings = settings
-        self._query = Query(store)
+        self._whole = whole
+        self._query = query
+        self._store = query.store
 
     @classmethod
-    async def open(cls, settings: Settings, url: str) -> DatabaseSource:
-        """Open the database.
+    async def open(cls, settings: Settings, url: str, process: str | None = None) -> DatabaseSource:
+        """Open the database, to read the operations of one process or of all.
 
         Raises:
             NoDataError: it cannot be opened.
+            RequestError: no such process has written it.
         """
         with _source_errors():
-            return cls(await open_store(url, read_only=True), settings, url)
+            store = await open_store(url, read_only=True)
+            try:
+                whole = Query(store)
+                return cls(whole, await whole.of_process(process), settings, url)
+            except BaseException:
+                await store.close()
+                raise
 
     async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
         """Implement Source.dashboard."""
@@ -220,6 +231,11 @@ class DatabaseSource:
         with _source_errors():
             return await ResourcesAnswer.read(self._query, time_range, None)
 
+    async def fleet(self) -> FleetAnswer:
+        """Implement Source.fleet."""
+        with _source_errors():
+            return FleetAnswer.of(await fleet_health(self._whole, await self.limits()))
+
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Implement Source.costs."""
         await self._require_data()
@@ -251,10 +267,12 @@ class DatabaseSource:
             view = await self._dashboard(time_range, services, limits)
             now = await self._judged_now(limits)
             names = await self._query.names()
+            processes = fleet_findings(await fleet_health(self._whole, limits))
         alerts = [alert for alert in now.alerts if services is None or alert.service in services]
         checks, window = now.services, formatting.duration(now.window.until_us - now.window.since_us)
         findings = [
             *now.findings,
+            *processes,
             *stored_findings(now.health.components, current=bool(now.stored)),
             alerts_finding(alerts),
             *service_findings(names, checks, window),
@@ -301,7 +319,7 @@ class DatabaseSource:
     async def export(self, kind: str, time_range: Range, services: Collection[str] | None) -> ExportStream:
         """Implement Source.export."""
         await self._require_data()
-        counting = _CountingStore(self._store)
+        counting = CountingStore(self._store)
         with _source_errors():
             if services is not None:
                 await self._query.require_services(services)
@@ -323,7 +341,7 @@ class DatabaseSource:
 
     async def close(self) -> None:
         """Implement Source.close."""
-        await self._store.close()
+        await self._whole.store.close()
 
     async def _in_effect(self) -> Settings:
         """Return the settings of the bot that writes the database, with the changes that were made in chat."""
@@ -348,25 +366,6 @@ class DatabaseSource:
             raise NoDataError(
                 f"Nothing has been recorded in {self.name} yet. Start the bot, or use another --database."
             )
-
-
-class _CountingStore:
-    """A store that counts the operations that are streamed from it."""
-
-    def __init__(self, store: Store) -> None:
-        self.operations = 0
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def stream(
-        self, series: Collection[int] | None, since_us: int, until_us: int, *, rows: int = 1_000
-    ) -> AsyncIterator[list[OperationRecord]]:
-        """Implement Store.stream."""
-        async for chunk in self._store.stream(series, since_us, until_us, rows=rows):
-            self.operations += len(chunk)
-            yield chunk
 
 
 async def _with_source_errors(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

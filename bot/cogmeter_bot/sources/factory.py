@@ -39,8 +39,8 @@ def database_url(settings: Settings, database: Path | None) -> str:
     return settings.database_url if database is None else f"sqlite:///{database}"
 
 
-async def open_source(url: str | None, token: str | None, database: Path | None) -> Source:
-    """Open the API at ``url``, or the database.
+async def open_source(url: str | None, token: str | None, database: Path | None, process: str | None = None) -> Source:
+    """Open the API at ``url``, or the database; with ``process``, read only its operations.
 
     Raises:
         SourceError: it cannot be opened, or both are set.
@@ -51,10 +51,10 @@ async def open_source(url: str | None, token: str | None, database: Path | None)
             raise RequestError("--url and --database name two sources. Remove one of them.")
         from cogmeter_bot.sources.api import ApiSource
 
-        return await ApiSource.open(url, token, settings)
+        return await ApiSource.open(url, token, settings, process)
     from cogmeter_bot.sources.database import DatabaseSource
 
-    return await DatabaseSource.open(settings, database_url(settings, database))
+    return await DatabaseSource.open(settings, database_url(settings, database), process)
 
 
 def run_query(opener: Callable[[], Awaitable[Source]], request: Callable[[Source], Awaitable[T]]) -> T:

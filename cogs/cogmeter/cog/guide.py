@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OWNERS_ONLY: Final = "owners_only"  # an extra of a command that the roles in PERFORMANCE_OPS_ROLE_IDS may not use
 # The commands of each topic by the first word of their names; a command without a topic is listed under OTHERS.
 TOPICS: Final[Mapping[str, Sequence[str]]] = {
-    "The state now": ("health", "summary", "live", "running", "alerts"),
+    "The state now": ("health", "summary", "live", "running", "fleet", "alerts"),
     "Why": ("slow", "stats", "errors", "compare", "resources"),
     "Use and cost": ("usage", "cost", "digest", "report"),
     "Alerts": ("thresholds", "mute", "unmute", "test-alert"),

@@ -10,6 +10,7 @@ from discord import app_commands
 from cogmeter.alerts.review.muting import LONGEST_S, SHORTEST_S, check_service
 from cogmeter.alerts.rules import RULES
 from cogmeter.cog.responder import UserError
+from cogmeter.query.fleet import process_names
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import Period, UnknownNameError
 from cogmeter.recording.service_names import labels
@@ -73,6 +74,16 @@ class Autocomplete:
         """Return operations of the chosen service that resemble the typed text."""
         names = await self._stored(interaction)
         return await choices(names.get(str(interaction.namespace.service), []), current)
+
+    async def processes(self, interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """Return processes of the fleet that resemble the typed text; none for a user without access."""
+        if not await self._responder.access.admits(interaction):
+            return []
+        try:
+            names = await process_names(self._responder.monitor.query)
+        except StorageError:
+            return []  # the command itself reports the error
+        return await choices([name for name in names if len(name) <= LONGEST], current)
 
     async def _stored(self, interaction: discord.Interaction) -> dict[str, list[str]]:
         if not await self._responder.access.admits(interaction):

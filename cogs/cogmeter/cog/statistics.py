@@ -17,7 +17,7 @@ from cogmeter.diagnostics.judgement import judge
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.service_names import in_background
 from cogmeter.render.embeds.attention import active_alert_lines, attention_lines
-from cogmeter.render.embeds.statistics import slowest_embed, stats_embed, summary_embed, unknown_embed
+from cogmeter.render.embeds.statistics import of_process, slowest_embed, stats_embed, summary_embed, unknown_embed
 from cogmeter.render.links import stats_link
 from cogmeter.settings import buffer_setting
 from cogmeter_storage.alerting import SENT
@@ -35,23 +35,30 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     names = Autocomplete(responder)
 
     @group.command(name="summary", description="All commands and services: volume, success, response times, chart")
-    @app_commands.describe(period="How far to look back (24 hours)")
+    @app_commands.describe(period="How far to look back (24 hours)", process="One process of the fleet (all)")
     @app_commands.choices(period=CHOICES)
-    async def summary(interaction: discord.Interaction, period: str = DEFAULT) -> None:
-        await responder.answer(interaction, lambda: _summary(responder, AnswerRequest("summary", period_of(period))))
+    @app_commands.autocomplete(process=names.processes)
+    async def summary(interaction: discord.Interaction, period: str = DEFAULT, process: str | None = None) -> None:
+        request = AnswerRequest("summary", period_of(period), process=process)
+        await responder.answer(interaction, lambda: _summary(responder, request))
 
     @group.command(name="stats", description="One command or service: percentiles, slowest runs, recent errors, chart")
     @app_commands.describe(
         service="A command such as /ask, or a service",
         operation="One operation of the service (all)",
         period="How far to look back (24 hours)",
+        process="One process of the fleet (all)",
     )
     @app_commands.choices(period=CHOICES)
-    @app_commands.autocomplete(service=names.subjects, operation=names.operations)
+    @app_commands.autocomplete(service=names.subjects, operation=names.operations, process=names.processes)
     async def stats(
-        interaction: discord.Interaction, service: str, operation: str | None = None, period: str = DEFAULT
+        interaction: discord.Interaction,
+        service: str,
+        operation: str | None = None,
+        period: str = DEFAULT,
+        process: str | None = None,
     ) -> None:
-        request = AnswerRequest("stats", period_of(period), service, operation)
+        request = AnswerRequest("stats", period_of(period), service, operation, process=process)
         await responder.answer(interaction, lambda: _stats(responder, request))
 
     responder.answers |= {
@@ -76,7 +83,10 @@ async def with_worst(responder: Responder, request: AnswerRequest, overview: Ove
 
 async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     monitor = responder.monitor
-    summary = await monitor.query.summary(request.period)
+    try:
+        summary = await (await monitor.query.of_process(request.process)).summary(request.period)
+    except UnknownNameError as error:
+        return CommandAnswer(unknown_embed(error))
     active = monitor.alerting.engine.active  # one reading for the whole answer
     concerns, verdict = await monitor.attention.concerns(summary, active), await responder.health.verdict(active)
     lines = attention_lines(concerns, monitor.settings.command_group)
@@ -86,6 +96,7 @@ async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswe
     embed = summary_embed(
         summary, picture, status=verdict.status, verdict_text=verdict.text, attention=lines, buffer_setting=setting
     )
+    embed = of_process(embed, request.process)
     request = dataclasses.replace(request, worst=worst_command(concerns, summary.commands))
     return CommandAnswer(embed, picture, Buttons(responder, request))
 
@@ -93,16 +104,16 @@ async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswe
 async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     monitor = responder.monitor
     try:
-        stats = await monitor.query.stats(request.service or "", request.operation, request.period)
+        query = await monitor.query.of_process(request.process)
+        stats = await query.stats(request.service or "", request.operation, request.period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     status = _present(monitor, stats)
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
-    return CommandAnswer(
-        stats_embed(stats, picture, status=status, link=stats_link(monitor.settings, stats)), picture, buttons
-    )
+    embed = stats_embed(stats, picture, status=status, link=stats_link(monitor.settings, stats))
+    return CommandAnswer(of_process(embed, request.process), picture, buttons)
 
 
 def _present(monitor: Monitor, stats: ServiceStats) -> Status:
@@ -118,11 +129,11 @@ def _present(monitor: Monitor, stats: ServiceStats) -> Status:
 
 async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     """Return the slowest operations of all services but the background ones, or of one service or operation."""
-    query = responder.monitor.query
+    query = await responder.monitor.query.of_process(request.process)
     span = query.span(request.period)
     ids = await query.ids(request.service, request.operation)
     if ids is None:
         ids = [series.id for series in await query.store.series() if not in_background(series.service)]
     slowest = await query.store.slowest(ids, span.since_us, span.until_us, limit=SLOWEST)
-    embed = slowest_embed(slowest, span, request.service, request.operation)
+    embed = of_process(slowest_embed(slowest, span, request.service, request.operation), request.process)
     return CommandAnswer(embed, buttons=Buttons(responder, await with_worst(responder, request)))

@@ -55,6 +55,7 @@ class AnswerRequest:
     every: bool = False  # of the doctor: also the checks that pass
     before: str | None = None  # of a comparison: the periods as typed
     after: str | None = None
+    process: str | None = None  # of statistics: the process whose operations are shown; None: all
     new_errors: int = 0  # of a comparison: error groups that were first seen in the second period
 
     def command(self, group: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.rules.process import STALL
 from cogmeter.diagnosis import BAD, Check, Status, status_of, worst
 from cogmeter.diagnostics.damage import damage_text
+from cogmeter.diagnostics.judgement import lag_status
 from cogmeter.monitor.clock_watch import clock_text
 from cogmeter.recording.background import detached
 from cogmeter.recording.flusher import STALE_S
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import StoreStatus
 
 LOST_S: Final = 60.0  # discord.py reconnects by itself, and Discord requests reconnects now and then
-SLOW_S: Final = 0.2  # p99 of the event-loop lag that users notice
-LATE_S: Final = 1.0  # p99 that leaves too little of the three seconds to answer an interaction
 ANSWER_S: Final = 2.0  # timeout of the database
 REOPENED_S: Final = 3600.0  # a database that had to be opened again is degraded for this long
 VITAL_JOBS: Final = frozenset({"alerts", "samples"})
@@ -68,8 +67,7 @@ def loop(monitor: Monitor) -> Check:
     if lag_ms is not None:
         age_s = _since_s(monitor.sampled_ns)
         reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
-        late = Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY
-        status = Status.UNHEALTHY if lag_ms >= LATE_S * 1000 else late
+        status = lag_status(lag_ms)
     alerts = monitor.alerting.engine.active
     if any(alert.rule == STALL.name and alert.state in SENT and status_of(alert.severity) in BAD for alert in alerts):
         status, reason = worst((status, Status.DEGRADED)), f"{reason}; an alert about blocks is active"

@@ -12,6 +12,7 @@ from cogmeter.alerts.thresholds.keys import key_of
 from cogmeter.diagnosis import BAD, Finding
 from cogmeter.diagnostics.bot_checks import loop
 from cogmeter.diagnostics.damage import damage_finding
+from cogmeter.diagnostics.process_health import fleet_findings, fleet_health
 from cogmeter.recording.recorder import MAX_SERIES
 from cogmeter.render import formatting
 from cogmeter.render.charts.scripts import packages_for
@@ -42,6 +43,7 @@ async def examine(monitor: Monitor) -> list[Finding]:
         *_recording(monitor),
         *_flushing(monitor),
         *await _database(monitor),
+        *await _fleet(monitor),
         *_charts(monitor),
         *_jobs(monitor),
         *_rules(monitor),
@@ -120,6 +122,13 @@ async def _database(monitor: Monitor) -> list[Finding]:
         return [Finding("database", well=False, text=str(error), advice="Operations are recorded into the buffer")]
     size = Finding("database", well=True, text=_size(status))
     return [size, damage_finding(status.damage), _file(monitor), *monitor.clock_watch.findings(status.clock)]
+
+
+async def _fleet(monitor: Monitor) -> list[Finding]:
+    try:
+        return fleet_findings(await fleet_health(monitor.query, monitor.alerting.limits))
+    except StorageError:
+        return []  # the finding about the database says it
 
 
 def _file(monitor: Monitor) -> Finding:

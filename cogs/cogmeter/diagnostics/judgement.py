@@ -27,6 +27,8 @@ _JUDGING: Final = {
     *("alert_window", "alert_min_operations", "alert_response_time_statistic", "alert_slo_target", "sample_interval"),
     *(name for name in Settings.model_fields if name.startswith("alert_threshold_")),
 }
+SLOW_S: Final = 0.2  # p99 of the event-loop lag that users notice
+LATE_S: Final = 1.0  # p99 that leaves too little of the three seconds to answer an interaction
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
 
 
@@ -163,6 +165,12 @@ def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple
 
 def _status(severity_name: str) -> Status:
     return Status.UNHEALTHY if severity_name == CRITICAL else Status.DEGRADED
+
+
+def lag_status(lag_ms: float) -> Status:
+    """Return the status of an event loop with this p99 of its lag."""
+    late = Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY
+    return Status.UNHEALTHY if lag_ms >= LATE_S * 1000 else late
 
 
 class StoredHealth(NamedTuple):

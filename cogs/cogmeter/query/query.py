@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord, Totals
 
 LISTED: Final = 5  # slowest operations, recent errors
+MOST_NARROWED: Final = 8  # processes whose sums are kept
 
 
 def now_us() -> int:
@@ -52,10 +53,32 @@ class Query:
         self._clock = clock
         self._hours = Hours()
         self._folded = FoldedGroups()
+        self._narrowed: dict[str, tuple[Store, Query]] = {}  # by process; each keeps sums, and has a store of its own
 
     def now_us(self) -> int:
         """Return the time in microseconds since 1970 UTC."""
         return self._clock()
+
+    async def of_process(self, name: str | None) -> Query:
+        """Return a query of the operations and gauges of one process; of None this one.
+
+        Alerts, error groups, usage, costs, traces and markers stay those of all.
+
+        Raises:
+            UnknownNameError: no process of this name has written the database.
+        """
+        if name is None:
+            return self
+        known = [record.process.name for record in await self.store.processes()]
+        if name not in known:
+            raise UnknownNameError("process", name, await suggest(name, known))
+        base, narrowed = self._narrowed.pop(name, (None, None))
+        if narrowed is None or base is not self.store:
+            narrowed = Query(self.store.of_process(name), clock=self._clock)
+        self._narrowed[name] = self.store, narrowed  # the last one used is the last one
+        for oldest in [*self._narrowed][:-MOST_NARROWED]:
+            del self._narrowed[oldest]
+        return narrowed
 
     async def names(self) -> dict[str, list[str]]:
         """Return each stored service with its operation names, both in alphabetical order."""
@@ -259,8 +282,8 @@ class Query:
 
     async def _dropped(self, span: Range) -> int:
         """Return how many operations were dropped in the range; each stored sample counts some of them."""
-        samples = await self.store.samples([DROPPED], span.since_us, span.until_us)
-        return int(sum(value for _, value in samples[DROPPED]))
+        samples = await self.store.samples_by_process(DROPPED, span.since_us, span.until_us)
+        return int(sum(value for of_one in samples.values() for _, value in of_one))
 
     async def _timeline_of_all(
         self,

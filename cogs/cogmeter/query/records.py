@@ -344,9 +344,10 @@ class Digest:
 
 
 class UnknownNameError(LookupError):
-    """No service or operation of this name is stored; ``near`` has similar stored names, best first.
+    """No service, operation or process of this name is stored; ``near`` has similar stored names, best first.
 
-    ``kind`` is "service", "operation", or SUBJECT where both a service and a label such as "/ask" are accepted.
+    ``kind`` is "service", "operation", "process", or SUBJECT where both a service and a label such as "/ask" are
+    accepted.
     """
 
     def __init__(self, kind: str, name: str, near: Sequence[str]) -> None:
@@ -358,5 +359,5 @@ class UnknownNameError(LookupError):
 
     @property
     def parameter(self) -> str:
-        """The parameter that has the name: ``service`` or ``operation``."""
+        """The parameter that has the name: ``service``, ``operation`` or ``process``."""
         return "service" if self.kind == SUBJECT else self.kind

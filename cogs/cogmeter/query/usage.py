@@ -218,12 +218,22 @@ async def _audience(store: Store, span: Range) -> list[AudienceStep]:
     joined = await store.usage.series_of_counts(span.since_us, span.until_us, JOINED, step_us)
     left = await store.usage.series_of_counts(span.since_us, span.until_us, LEFT, step_us)
     starts = [start_us for start_us, _ in joined]
-    samples = await store.samples([GUILDS, MEMBERS], span.since_us, span.until_us)
-    guilds, members = (_last_of(samples[name], starts, step_us) for name in (GUILDS, MEMBERS))
+    guilds, members = [
+        _added([_last_of(samples, starts, step_us) for samples in by_process.values()], len(starts))
+        for by_process in [
+            await store.samples_by_process(name, span.since_us, span.until_us) for name in (GUILDS, MEMBERS)
+        ]
+    ]
     return [
         AudienceStep(start_us, guild_count, member_count, sum(come.values()), sum(gone.values()))
         for (start_us, come), (_, gone), guild_count, member_count in zip(joined, left, guilds, members, strict=True)
     ]
+
+
+def _added(lines: list[list[int | None]], steps: int) -> list[int | None]:
+    """Return the sum of the processes in each step: each has the guilds of its own shards."""
+    known = ([one for one in step if one is not None] for step in zip(*lines, strict=True))
+    return [sum(step) if step else None for step in known] if lines else [None] * steps
 
 
 def _last_of(samples: list[tuple[int, float]], starts: list[int], step_us: int) -> list[int | None]:

@@ -168,6 +168,14 @@ def unknown_embed(error: UnknownNameError) -> discord.Embed:
     )
 
 
+def of_process(embed: discord.Embed, process: str | None) -> discord.Embed:
+    """Return the embed, with the process to whose operations it is narrowed in its first line."""
+    if process is None:
+        return embed
+    embed.description = f"Only the process **{plain(process, 80)}**\n{embed.description or ''}"
+    return fit(embed)
+
+
 def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool = True) -> discord.Embed:
     """Return the embed of the doctor: a line for each finding, with advice below those that fail.
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.query import Query
+
 SHOWN: Final = 60  # characters of an invalid value
 BETWEEN: Final = "between"  # the type of errors between parameters: their message is the whole sentence
 LONGEST: Final = 100  # characters of a name, as they are recorded
@@ -70,6 +73,17 @@ Cursor = Annotated[
 ]
 
 
+Process = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="Only operations and gauges of this process; alerts, error groups, usage, costs, traces and markers"
+        " stay those of all",
+    ),
+]
+
+
 class ServiceFilterParams(QueryParams):
     """Parameters: all services, one service, or one operation of a service."""
 
@@ -86,10 +100,20 @@ class ServiceFilterParams(QueryParams):
 
 
 class RangeParams(QueryParams):
-    """Parameters: a range of time in UTC microseconds; ``until`` is exclusive."""
+    """Parameters: a range of time in UTC microseconds (``until`` is exclusive), and one process of the fleet."""
 
     since: Since | None = None
     until: Until | None = None
+    process: Process | None = None
+
+    async def query_of(self, monitor: Monitor) -> Query:
+        """Return the query of the chosen process, or of all.
+
+        Raises:
+            UnknownNameError: there is no such process.
+            StorageError: the store cannot be read.
+        """
+        return await monitor.query.of_process(self.process)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

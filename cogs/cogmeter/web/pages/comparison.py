@@ -56,13 +56,13 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         UnknownNameError: nothing is stored under that service or operation.
         Problem: 404 or 409, see ``period_problem``.
     """
-    params, monitor = view.params, view.monitor
+    params = view.params
     view = replace(view, own={"operation": params.operation, "before": params.before, "after": params.after})
     try:
-        found = await compare(monitor.query, params.service, params.operation, before=params.before, after=params.after)
+        found = await compare(view.query, params.service, params.operation, before=params.before, after=params.after)
     except UnknownPeriodError as error:
         raise period_problem(error) from None
-    markers = await offered_markers(monitor.query)
+    markers = await offered_markers(view.query)
     return await page_response(
         view,
         "comparison.html",
@@ -77,7 +77,7 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         distributions=distributions(found),
         before_choices=_choices(markers, params.before),
         after_choices=_choices(markers, params.after),
-        operations=list((await monitor.query.names()).get(found.service or "", [])),
+        operations=list((await view.query.names()).get(found.service or "", [])),
         **await _chart(view, found),
     )
 

@@ -10,7 +10,7 @@ from cogmeter.diagnosis import STALE_S
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, BY_OPERATION, REST, TASKS, label
 from cogmeter.render import formatting
-from cogmeter.schemas.health import Loops, loops, stalls
+from cogmeter.schemas.health import HEARTBEAT, LATENCY, Loops, loops, newest_gauges, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
@@ -37,8 +37,6 @@ SCOPES: Final = {
     "global": "global",
     "proxy": "IP address (a ban)",
 }
-LATENCY: Final = "gateway.latency_ms.shard_"
-HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 
 
@@ -94,8 +92,11 @@ class LastRun:
 async def show_discord(view: PageView[PageParams]) -> web.Response:
     """Show everything between the bot and Discord."""
     monitor = view.monitor
-    all_loops = await loops(monitor.query, view.span, monitor.watcher.loops())
-    shards = shards_of(monitor.gauges)
+    process, gauges = view.params.process, monitor.gauges
+    if process is not None:
+        gauges = await newest_gauges(view.query, process, gauges)
+    all_loops = await loops(view.query, view.span, [] if process else monitor.watcher.loops())
+    shards = shards_of(gauges)
     all_responses, commands = await _responses(view)
     return await page_response(
         view,
@@ -106,12 +107,12 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
         commands=commands,
         shards=shards,
         slowest=[f"{LATENCY}{shard.number}" for shard in sorted(shards, key=_slowness)[:MOST_LINES]],
-        gauges=monitor.gauges,
+        gauges=gauges,
         counters=COUNTERS,
         scopes=SCOPES,
         invalid_limit=INVALID_LIMIT,
         requests=await _requests(view),
-        stalls=await stalls(monitor.query, view.span, limit=MOST_STALLS),
+        stalls=await stalls(view.query, view.span, limit=MOST_STALLS),
         loops=all_loops.loops[:MOST_LOOPS],
         left_out=max(len(all_loops.loops) - MOST_LOOPS, 0),
         runs=await _last_runs(view, all_loops),
@@ -150,17 +151,17 @@ def _slowness(shard: Shard) -> tuple[float, int]:
 
 async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list[Responses]]:
     """Return all first responses, None without any, and those by command, the most missed first."""
-    known = await view.monitor.store.series()
+    known = await view.query.store.series()
     series = [record for record in known if record.service == ACKNOWLEDGEMENT]
     if not series:
         return None, []
     labels = {one.operation: label(one.service, one.operation) for one in known if one.service in BY_OPERATION}
     span, place = view.span, {record.operation: number for number, record in enumerate(series)}
     groups = {record.id: place[record.operation] for record in series}
-    totals = await view.monitor.store.totals(span.since_us, span.until_us, groups=groups)
+    totals = await view.query.store.totals(span.since_us, span.until_us, groups=groups)
     first, last = (int(bucket_of(border_us)) + 1 for border_us in (LATE_US, ACKNOWLEDGEMENT_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
-    by_command = await view.monitor.query.operations(ACKNOWLEDGEMENT, span)
+    by_command = await view.query.operations(ACKNOWLEDGEMENT, span)
     total = Responses("", figures(totals, span), sum(near))
     commands = [Responses(labels.get(name, name), command, near[place[name]]) for name, command in by_command.items()]
     commands.sort(key=lambda command: (-command.missed, -(command.figures.p95_us or 0)))
@@ -169,7 +170,7 @@ async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list
 
 async def _requests(view: PageView[PageParams]) -> list[tuple[str, Figures]]:
     """Return the requests to Discord, the most failed and refused first, then the busiest."""
-    requests = await view.monitor.query.operations(REST, view.span)
+    requests = await view.query.operations(REST, view.span)
     ranked = sorted(requests.items(), key=lambda request: (-_not_ok(request[1]), -request[1].operations))
     return ranked[:MOST_REQUESTS]
 
@@ -180,11 +181,11 @@ def _not_ok(total: Figures) -> int:
 
 async def _last_runs(view: PageView[PageParams], all_loops: Loops) -> dict[str, LastRun]:
     """Return the newest run of each loop that is shown."""
-    ids = {record.operation: record.id for record in await view.monitor.store.series() if record.service == TASKS}
+    ids = {record.operation: record.id for record in await view.query.store.series() if record.service == TASKS}
     runs = {}
     for loop in all_loops.loops[:MOST_LOOPS]:
         if loop.name in ids:
-            newest = await view.monitor.store.recent([ids[loop.name]], view.span.since_us, view.span.until_us, limit=1)
+            newest = await view.query.store.recent([ids[loop.name]], view.span.since_us, view.span.until_us, limit=1)
             if newest:
                 runs[loop.name] = LastRun.of(newest[0])
     return runs

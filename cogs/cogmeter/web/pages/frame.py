@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, time
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -14,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cogmeter import __version__
 from cogmeter.query.comparison_periods import reference
+from cogmeter.query.fleet import process_names
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.background import paced
@@ -23,9 +23,10 @@ from cogmeter.render.palette import look_of
 from cogmeter.render.rule_text import alert_text, measured, rule_title
 from cogmeter.schemas import safe
 from cogmeter.schemas.times import Since, Until, iso, past_part, requested_range
-from cogmeter.times import SECOND_US, utc
-from cogmeter.web.api.params import RangeParams, check_order, check_past
+from cogmeter.times import SECOND_US
+from cogmeter.web.api.params import Process, RangeParams, check_order, check_past
 from cogmeter.web.api.routing import CONTEXT, Route
+from cogmeter.web.pages.range_text import range_data, range_text
 from cogmeter.web.server.assets import STATIC_FOLDER, environment
 from cogmeter.web.server.negotiation import accepts_gzip
 from cogmeter.web.server.security import LOGOUT
@@ -33,10 +34,10 @@ from cogmeter_storage.model import DAY_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime, tzinfo
     from typing import Self
 
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter.query.query import Query
     from cogmeter.query.records import Range
     from cogmeter.web.api.routing import Shared
     from cogmeter_storage.model import Marker
@@ -75,6 +76,7 @@ class PageParams(RangeParams):
     selected_until: Annotated[Until | None, BeforeValidator(or_none), Field(alias="to")] = None
     period: Annotated[Literal["1h", "6h", "24h", "7d", "30d"], BeforeValidator(or_default("24h"))] = "24h"
     service: Annotated[str | None, BeforeValidator(or_none)] = None
+    process: Annotated[Process | None, BeforeValidator(or_none)] = None
     refresh: Annotated[Annotated[int, Field(ge=0, le=3_600)] | None, BeforeValidator(or_none)] = None
 
     def default_range(self, now_us: int) -> Range:
@@ -109,6 +111,7 @@ class MenuEntry:
     order: int  # entries are sorted by it
     label: str
     icon: str  # the path of an SVG drawn with strokes in a box of 24 x 24
+    several: bool = False  # only where several processes share the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,9 @@ class Page(Generic[P]):
     def route(self) -> Route:
         """Return the route that serves the page."""
 
-        async def show_page(_monitor: Monitor, params: P, request: web.Request) -> web.StreamResponse:
-            return await self.show(PageView(request, params, self.name))
+        async def show_page(monitor: Monitor, params: P, request: web.Request) -> web.StreamResponse:
+            query = await monitor.query.of_process(params.process)
+            return await self.show(PageView(request, params, self.name, query))
 
         media = {"text/html": "A page"}
         return Route("GET", self.path, show_page, self.title, query=self.params, media=media, documented=False)
@@ -149,6 +153,7 @@ class PageView(Generic[P]):
     request: web.Request
     params: P
     page: str  # the name of its entry in the menu
+    query: Query  # of the chosen process, or of all
     own: Mapping[str, object] = field(default_factory=dict)  # parameters that only this page's URLs keep
     now_us: int = field(default_factory=now_us)
     data_since_us: int | None = None  # where charts begin; set by ``page_response``
@@ -217,6 +222,7 @@ class PageView(Generic[P]):
             "from": iso_or_none(self.params.selected_since),
             "to": iso_or_none(self.params.selected_until),
             "service": self.params.service,
+            "process": self.params.process,
             "refresh": self.params.refresh,
         }
         return query(present | changes)
@@ -250,19 +256,24 @@ class PageView(Generic[P]):
         is_open = span.until_us >= self.now_us if self._around_selection else self.params.until is None
         return {"since": iso(span.since_us), "until": None if is_open else iso(span.until_us)}
 
+    @property
+    def _of_process(self) -> dict[str, str | None]:
+        return {"process": self.params.process}
+
     def api(self, path: str, **more: object) -> str:
         """Return a URL of the API for the part of the range that has data: ``view.api("series", service="memory")``."""
         times = self.times() if self.data_since_us is None else self.times() | {"since": iso(self.data_since_us)}
-        return f"{API}/{path}{query({**times, **more})}"
+        return f"{API}/{path}{query({**times, **self._of_process, **more})}"
 
     def api_before(self, path: str, **more: object) -> str:
         """Return a URL of the API for the previous range of the same length."""
         before = self.span.before
-        return f"{API}/{path}{query({'since': iso(before.since_us), 'until': iso(before.until_us), **more})}"
+        times = {"since": iso(before.since_us), "until": iso(before.until_us)}
+        return f"{API}/{path}{query({**times, **self._of_process, **more})}"
 
     def chart(self, **more: object) -> str:
         """Return the URL of the picture that replaces charts."""
-        return f"{CHART}{query({**self.times(), **more})}"
+        return f"{CHART}{query({**self.times(), **self._of_process, **more})}"
 
     def ago(self, at_us: int | None) -> str:
         """Return the time since then as text."""
@@ -324,12 +335,15 @@ def menu_of(pages: Sequence[Page[Any]]) -> tuple[Page[Any], ...]:
 async def page_response(view: PageView[Any], template: str, *, title: str, **values: Any) -> web.Response:
     """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`), and values."""
     guard = view.shared.guard
-    view = replace(view, data_since_us=(await view.monitor.query.covered(view.span)).since_us)
+    view = replace(view, data_since_us=(await view.query.covered(view.span)).since_us)
+    processes = await process_names(view.monitor.query)
+    several = len(processes) > 1
     html = await rendered(
         template,
         view=view,
         title=title,
-        menu=view.request.app[MENU],
+        menu=[page for page in view.request.app[MENU] if page.menu and (several or not page.menu.several)],
+        processes=_with_chosen(processes, view.params.process) if several or view.params.process else [],
         periods=[(period.key, period.label) for period in Period],
         refreshes=REFRESHES_S,
         all_services=await _services(view),
@@ -370,25 +384,11 @@ async def _services(view: PageView[Any]) -> list[str]:
     return [name for name in await view.monitor.query.names() if name != OTHER or with_other]
 
 
+def _with_chosen(names: list[str], chosen: str | None) -> list[str]:
+    """Return the processes to choose from, with one that is not listed any more."""
+    return names if chosen is None or chosen in names else [*names, chosen]
+
+
 def shown_span(view: PageView[Any]) -> str:
     """Return the range of time as text."""
     return f"{range_text(view.span, view.now_us)} UTC" if view.zoomed else view.span.label
-
-
-def range_data(span: Range) -> Markup:
-    """Return the attribute by which times.js shows an element's range of time in the reader's time zone."""
-    return Markup('data-range="{} {}"').format(iso(span.since_us), iso(span.until_us))
-
-
-def range_text(span: Range, now_us: int, zone: tzinfo = UTC) -> str:
-    """Return a range in a time zone: ``17 Aug 10:30 to 11:45``; with the year unless it is this one."""
-    since, until, now = (utc(at_us).astimezone(zone) for at_us in (span.since_us, span.until_us, now_us))
-    if until.time() == time.min:  # shown as the last minute of the day before
-        until = utc(span.until_us - 1).astimezone(zone)
-    end = f"{until:%H:%M}" if since.date() == until.date() else _day_time(until, now.year)
-    return f"{_day_time(since, now.year)} to {end}"
-
-
-def _day_time(moment: datetime, this_year: int) -> str:
-    year = f" {moment.year}" if moment.year != this_year else ""
-    return f"{moment.day} {moment:%b}{year} {moment:%H:%M}"

@@ -69,9 +69,9 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     monitor, health, service, span = view.monitor, view.shared.health, view.params.service, view.span
     selected = None if service is None else {service}
     if selected is not None:
-        await monitor.query.require_services(selected)
-    overview = await monitor.query.overview(span, services=selected)
-    before = await monitor.query.overview(span.before, services=selected)
+        await view.query.require_services(selected)
+    overview = await view.query.overview(span, services=selected)
+    before = await view.query.overview(span.before, services=selected)
     active = monitor.alerting.engine.active  # one reading for the whole page
     checks, verdict = await health.vital(), await health.verdict(active)
     tables = _Tables(view, before, await _sparks(view, overview), await health.services())
@@ -98,7 +98,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         active=text.active(overview.commands, len(overview.own_services)),
         commands_title=text.sentence(text.ranking_title(overview.commands)),
         listed=LISTED,
-        has_operations=any(name != OTHER and not in_background(name) for name in await monitor.query.names()),
+        has_operations=any(name != OTHER and not in_background(name) for name in await view.query.names()),
         alerts=alerts,
         top_errors=errors,
         deploy=deploy,
@@ -120,11 +120,11 @@ async def _sparks(view: PageView[PageParams], overview: Overview) -> dict[tuple[
         **{(ranked.service, ranked.operation): [] for ranked in overview.commands[:LISTED]},
         **{(name, ""): [] for name, _ in (*overview.own_services[:LISTED], *overview.background[:LISTED])},
     }
-    for series in await view.monitor.store.series():
+    for series in await view.query.store.series():
         for name in ((series.service, series.operation), (series.service, "")):
             if name in ids:
                 ids[name].append(series.id)
-    return await sparks(view.monitor.store, ids, await view.monitor.query.covered(overview.range))
+    return await sparks(view.query.store, ids, await view.query.covered(overview.range))
 
 
 class _Tables:

@@ -12,7 +12,8 @@ from cogmeter.times import zone_of
 from cogmeter.web.api.params import ServiceRangeParams
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import Route
-from cogmeter.web.pages.frame import CHART, range_text
+from cogmeter.web.pages.frame import CHART
+from cogmeter.web.pages.range_text import range_text
 from cogmeter.web.server.assets import STATIC_FOLDER
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ async def show_chart(monitor: Monitor, params: ServiceRangeParams) -> web.Respon
     span = params.span(now)
     if params.since is not None or params.until is not None:
         span = replace(span, label=range_text(span, now, zone_of(monitor.settings.time_zone)))
-    timeline = await monitor.query.timeline(params.service, params.operation, span, trim=True)
+    query = await params.query_of(monitor)
+    timeline = await query.timeline(params.service, params.operation, span, trim=True)
     picture = await monitor.chart_builder.timeline(timeline)
     if not picture.drawn:
         raise Problem.of(503, f"The chart cannot be drawn now: {picture.problem}", headers={"Retry-After": "5"})

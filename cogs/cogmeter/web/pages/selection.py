@@ -47,12 +47,12 @@ async def selection(
     if span is None:
         return None
     markers = await view.monitor.chart_builder.markers(span)
-    found = await select(view.monitor.query, span, service, operation, markers=markers)
+    found = await select(view.query, span, service, operation, markers=markers)
     return SelectionPanel(found, [await _with_changes(view, alert) for alert in found.alerts])
 
 
 async def _with_changes(view: PageView[Any], alert: Alert) -> SelectedAlert:
-    changes = await view.monitor.store.alerting.changes(alert.uid, limit=MOST_CHANGES)
+    changes = await view.query.store.alerting.changes(alert.uid, limit=MOST_CHANGES)
     place = "past" if alert.resolved_us is not None else "alert"
     # The alert's own time is selected there, so that the history begins with it.
     until = None if alert.resolved_us is None else iso(alert.resolved_us)

@@ -36,11 +36,11 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         UnknownNameError: nothing is stored under that service or operation.
     """
     assert view.params.service is not None, "it is part of the path"
-    service, operation = await view.monitor.query.subject_of(view.params.service, view.params.operation)
+    service, operation = await view.query.subject_of(view.params.service, view.params.operation)
     if service != view.params.service:
         return web.Response(status=302, headers={"Location": view.service(service, operation=operation)})
     view = replace(view, own={"service": None, "operation": operation})
-    span, store, query = view.span, view.monitor.store, view.monitor.query
+    span, store, query = view.span, view.query.store, view.query
     ids = await query.ids(service, operation) or []
     stats = await query.stats(service, operation, span)
     stored = (ids, span.since_us, span.until_us)

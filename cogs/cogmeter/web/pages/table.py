@@ -10,6 +10,7 @@ from cogmeter.web.pages import (
     cost,
     discord,
     errors,
+    fleet,
     health,
     overview,
     pictures,
@@ -34,5 +35,6 @@ PAGES: Final[tuple[Page[Any], ...]] = (
     alerts.PAGE,
     health.PAGE,
     resources.PAGE,
+    fleet.PAGE,
 )
 PAGE_ROUTES: Final = (*(page.route() for page in PAGES), *pictures.ROUTES)

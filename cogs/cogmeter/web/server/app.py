@@ -17,6 +17,7 @@ from cogmeter.web.api.routes import (
     comparison,
     erasure,
     errors,
+    fleet,
     health,
     live,
     openapi,
@@ -58,6 +59,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *state.ROUTES,
     *resources.ROUTES,
+    *fleet.ROUTES,
     *erasure.ROUTES,
 )
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cogmeter.query.comparison_periods import PeriodOrderError, UnknownPeriodError
 from cogmeter.schemas.comparison import ComparisonAnswer, comparison
-from cogmeter.web.api.params import ServiceFilterParams, Subject
+from cogmeter.web.api.params import Process, ServiceFilterParams, Subject
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.api.routing import Route
 
@@ -31,6 +31,7 @@ class ComparisonParams(ServiceFilterParams):
     """Parameters: the service or command, and the two periods."""
 
     service: Subject | None = None
+    process: Process | None = None
     before: ComparedPeriodText | None = None
     after: ComparedPeriodText | None = None
 
@@ -43,9 +44,8 @@ async def read_comparison(monitor: Monitor, params: ComparisonParams) -> Compari
             second one.
     """
     try:
-        return await comparison(
-            monitor.query, params.service, params.operation, before=params.before, after=params.after
-        )
+        query = await monitor.query.of_process(params.process)
+        return await comparison(query, params.service, params.operation, before=params.before, after=params.after)
     except UnknownPeriodError as error:
         raise period_problem(error) from None
 

@@ -70,7 +70,8 @@ class ErrorMuteBody(Body):
 async def read_errors(monitor: Monitor, params: ErrorsParams) -> Errors:
     """Return failures in groups."""
     span = params.span(now_us())
-    return await errors(monitor.query, span, service=params.service, operation=params.operation, limit=params.limit)
+    query = await params.query_of(monitor)
+    return await errors(query, span, service=params.service, operation=params.operation, limit=params.limit)
 
 
 async def read_error_groups(monitor: Monitor, params: ErrorGroupsParams) -> ErrorGroupPage:

@@ -109,12 +109,13 @@ def _reply(report: BaseModel, status: Status) -> Reply:
 
 async def read_stalls(monitor: Monitor, params: StallsParams) -> Stalls:
     """Return the blocks of the event loop."""
-    return await stalls(monitor.query, params.span(now_us()), limit=params.limit)
+    return await stalls(await params.query_of(monitor), params.span(now_us()), limit=params.limit)
 
 
 async def read_loops(monitor: Monitor, params: RangeParams) -> Loops:
     """Return background loops and jobs."""
-    return await loops(monitor.query, params.span(now_us()), monitor.watcher.loops())
+    query, own = await params.query_of(monitor), [] if params.process else monitor.watcher.loops()
+    return await loops(query, params.span(now_us()), own)
 
 
 async def read_metrics(_monitor: Monitor, shared: Shared, request: web.Request) -> web.Response:

@@ -117,7 +117,7 @@ async def read_operations(monitor: Monitor, params: OperationsParams) -> Operati
         before_id = numbers[0]
         span = Range(numbers[1], numbers[2], span.label)
     operations, last_id = await operation_page(
-        monitor.query,
+        await params.query_of(monitor),
         span,
         service=params.service,
         operation=params.operation,
@@ -136,19 +136,21 @@ async def read_operations(monitor: Monitor, params: OperationsParams) -> Operati
 async def read_slowest(monitor: Monitor, params: SlowestParams) -> Slowest:
     """Return the slowest operations."""
     span = params.span(now_us())
-    return await slowest(monitor.query, span, services=params.services, operation=params.operation, limit=params.limit)
+    query = await params.query_of(monitor)
+    return await slowest(query, span, services=params.services, operation=params.operation, limit=params.limit)
 
 
 async def read_slow(monitor: Monitor, params: SlowParams) -> SlowAnswer:
     """Return the slowest runs with their parts and what to do."""
-    return await slow_answer(monitor.query, params.span(now_us()), service=params.service)
+    return await slow_answer(await params.query_of(monitor), params.span(now_us()), service=params.service)
 
 
 async def read_selection(monitor: Monitor, params: SlowParams) -> SelectionAnswer:
     """Return what happened in a range."""
     span = params.span(now_us())
     markers = await monitor.chart_builder.markers(span)
-    return await selection_answer(monitor.query, span, service=params.service, markers=markers)
+    query = await params.query_of(monitor)
+    return await selection_answer(query, span, service=params.service, markers=markers)
 
 
 async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:
@@ -169,7 +171,7 @@ async def export_operations(monitor: Monitor, params: ExportParams, request: web
     """Return all operations of a range as a file."""
     if params.services is not None:
         await monitor.query.require_services(params.services)
-    at_us = now_us()
+    store, at_us = (await params.query_of(monitor)).store, now_us()
     span = params.whole_range(at_us)
     writer = exporter(params.format or monitor.settings.export_format)
     export = Export(
@@ -179,7 +181,7 @@ async def export_operations(monitor: Monitor, params: ExportParams, request: web
         services=params.services,
         namespace=monitor.settings.metrics_namespace,
     )
-    chunks = writer.write(monitor.store, export)
+    chunks = writer.write(store, export)
     day = iso(at_us)[:10]
     headers = {
         "Content-Disposition": f'attachment; filename="performance-{day}.{writer.suffixes[0]}"',

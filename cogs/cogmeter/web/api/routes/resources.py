@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 async def read_resources(monitor: Monitor, params: RangeParams) -> ResourcesAnswer:
     """Return CPU, memory, event-loop lag, GC, network and open files with their growth."""
     span = params.span(now_us(), Period.DAY)
-    return await ResourcesAnswer.read(monitor.query, span, monitor.watcher.grown)
+    grown = None if params.process else monitor.watcher.grown  # objects of this process
+    return await ResourcesAnswer.read(await params.query_of(monitor), span, grown)
 
 
 ROUTES: Final = (

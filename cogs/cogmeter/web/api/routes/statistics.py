@@ -12,7 +12,7 @@ from cogmeter.query.records import Period
 from cogmeter.recording.markers import MARK, cleaned
 from cogmeter.schemas.alerts import MarkerAnswer, Markers
 from cogmeter.schemas.costs import Costs, costs_answer
-from cogmeter.schemas.health import Gauges, gauges
+from cogmeter.schemas.health import Gauges, gauges, newest_gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
 from cogmeter.schemas.usage import UsageAnswer, usage_answer
 from cogmeter.web.api.bodies import Body
@@ -88,25 +88,31 @@ async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard
     alerts = monitor.alerting.engine.active
     attention = monitor.attention.concerns
     span = params.span(now_us())
-    return await dashboard(monitor.query, span, services=params.services, alerts=alerts, attention=attention)
+    return await dashboard(
+        await params.query_of(monitor), span, services=params.services, alerts=alerts, attention=attention
+    )
 
 
 async def read_service(monitor: Monitor, params: ServiceParams) -> ServiceAnswer:
     """Return one service, or one of its operations."""
-    return await service_stats(monitor.query, params.service, params.operation, params.span(now_us()))
+    return await service_stats(await params.query_of(monitor), params.service, params.operation, params.span(now_us()))
 
 
 async def read_series(monitor: Monitor, params: SeriesParams) -> Series:
     """Return a time series."""
     span = params.span(now_us(), Period.HOUR)
     step_us = None if params.step is None else params.step * 1_000_000
-    return await series(monitor.query, params.service, params.operation, span, step_us=step_us, trim=params.trim)
+    query = await params.query_of(monitor)
+    return await series(query, params.service, params.operation, span, step_us=step_us, trim=params.trim)
 
 
 async def read_gauges(monitor: Monitor, params: GaugesParams) -> Gauges:
     """Return gauges over a range."""
     span = params.span(now_us(), Period.HOUR)
-    return await gauges(monitor.store, span, set(params.names), monitor.gauges)
+    query = await params.query_of(monitor)
+    process, own = params.process, monitor.gauges
+    latest = own if process is None else await newest_gauges(query, process, own)
+    return await gauges(query.store, span, set(params.names), latest)
 
 
 async def read_usage(monitor: Monitor, params: RangeParams) -> UsageAnswer:
