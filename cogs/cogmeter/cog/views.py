@@ -75,7 +75,11 @@ class AnswerRequest:
             return self._ways_of_comparison()
         if self.kind in STATE_WAYS:
             return [(name, dataclasses.replace(self, kind=kind)) for name, kind in STATE_WAYS[self.kind]]
-        ways = [] if self.kind == "summary" else [("Summary", AnswerRequest("summary", self.period, worst=self.worst))]
+        ways = (
+            []
+            if self.kind == "summary"
+            else [("Summary", AnswerRequest("summary", self.period, worst=self.worst, process=self.process))]
+        )
         if self.kind == "slowest":
             ways.append(("Why slow", dataclasses.replace(self, kind="slow")))
         else:
@@ -85,7 +89,8 @@ class AnswerRequest:
         if self.worst is not None and (self.kind != "stats" or self.worst != (self.service, self.operation)):
             service, operation = self.worst
             name = cut(f"Worst: {label(service, operation)}", LABEL)
-            ways.append((name, AnswerRequest("stats", self.period, service, operation, worst=self.worst)))
+            worst = AnswerRequest("stats", self.period, service, operation, worst=self.worst, process=self.process)
+            ways.append((name, worst))
         return ways
 
     def _ways_of_comparison(self) -> list[tuple[str, AnswerRequest]]:

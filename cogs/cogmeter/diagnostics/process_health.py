@@ -1,4 +1,4 @@
-"""Judges each process of the fleet by its sign of life, its event-loop lag, and its operations in the alerts' window."""
+"""Judges each process of the fleet by its sign of life, its event-loop lag, and its operations in the alert window."""
 
 from __future__ import annotations
 

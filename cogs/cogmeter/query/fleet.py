@@ -1,4 +1,4 @@
-"""The processes that share the database: their operations in a range, their event-loop lag, and their last sign of life.
+"""The processes that share the database: their operations in a range, event-loop lag, and last sign of life.
 
 ``diagnostics.process_health`` judges them; every surface shows its result.
 """
