@@ -263,6 +263,10 @@ class Store(Protocol):
         """
         ...
 
+    async def newest_samples(self, since_us: int) -> dict[str, float]:
+        """Return the newest value of each gauge of this process that was sampled since then; see ``samples``."""
+        ...
+
     async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return the (time, value) pairs of one gauge in [since_us, until_us) of each process that has some.
 

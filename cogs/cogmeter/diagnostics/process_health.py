@@ -52,8 +52,10 @@ class FleetHealth:
 
     @property
     def status(self) -> Status:
-        """The worst status of a process; unknown without any."""
-        return worst([one.check.status for one in self.processes if one.process.state is not ProcessState.ENDED])
+        """The worst status of a process, of those that have operations; healthy if none has, unknown without any."""
+        present = [one.check.status for one in self.processes if one.process.state is not ProcessState.ENDED]
+        known = [status for status in present if status is not Status.UNKNOWN]
+        return worst(known or [Status.HEALTHY for _ in present])
 
     @property
     def alive(self) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord, Totals
 
 LISTED: Final = 5  # slowest operations, recent errors
+LATELY_US: Final = 5 * MINUTE_US  # the age of a present gauge
 MOST_NARROWED: Final = 8  # processes whose sums are kept
 
 
@@ -79,6 +80,10 @@ class Query:
         for oldest in [*self._narrowed][:-MOST_NARROWED]:
             del self._narrowed[oldest]
         return narrowed
+
+    async def present_gauges(self) -> dict[str, float]:
+        """Return the newest value of each gauge that the process has sampled lately."""
+        return await self.store.newest_samples(self._clock() - LATELY_US)
 
     async def names(self) -> dict[str, list[str]]:
         """Return each stored service with its operation names, both in alphabetical order."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from cogmeter import __version__
-from cogmeter.diagnosis import MOST_SHARDS, Check, Status
+from cogmeter.diagnosis import Check, Status
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import STALLS, TASKS
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import OperationRecord, SampleStep
 
-LATENCY: Final = "gateway.latency_ms.shard_"  # gauges, see watch/gateway.py
-HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
-LATELY_US: Final = 300_000_000  # the age of a newest sample
 POINTS: Final = 200  # points of one gauge; each combines at least one sample
 DIGITS: Final = 6
 
@@ -248,23 +245,6 @@ class Gauges(Schema):
     time_range: TimeRange
     gauges: dict[str, Gauge]
     latest: dict[str, Number] = Field(description="The newest sample of every gauge, by name")
-
-
-async def newest_gauges(query: Query, process: str, names: Iterable[str]) -> dict[str, float]:
-    """Return the newest value of each gauge that a process has sampled lately.
-
-    ``query`` is narrowed to it. ``names`` are the gauges of this process; the other one has those of its own shards.
-
-    Raises:
-        StorageError: the store cannot be read.
-    """
-    records = await query.store.processes()
-    shards = next((one.process.shards for one in records if one.process.name == process), "").split(", ")
-    numbers = shards if shards != [""] else range(MOST_SHARDS)
-    others = [name for name in names if not name.startswith((LATENCY, HEARTBEAT))]
-    wanted = [*others, *(f"{kind}{number}" for number in numbers for kind in (LATENCY, HEARTBEAT))]
-    samples = await query.store.samples(wanted, query.now_us() - LATELY_US, query.now_us() + 1)
-    return {name: values[-1][1] for name, values in samples.items() if values}
 
 
 async def gauges(store: Store, span: Range, names: Collection[str], latest: Mapping[str, float]) -> Gauges:

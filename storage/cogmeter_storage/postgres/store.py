@@ -228,6 +228,11 @@ class PostgresStore:
         process = await self._gauges_of()
         return await self._reading.run(gauges.read_samples, tuple(names), since_us, until_us, process)
 
+    async def newest_samples(self, since_us: int) -> dict[str, float]:
+        """Return the newest value of each gauge of one process."""
+        process = await self._gauges_of()
+        return await self._reading.run(observations.newest_samples, since_us, gauges.metric_of(process, ""))
+
     async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return one gauge of every process."""
         return await self._reading.run(gauges.by_process, name, since_us, until_us, self._only)

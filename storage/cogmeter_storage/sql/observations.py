@@ -46,6 +46,17 @@ def read_samples(
     return {name: raw.execute(find, (name, since_us, until_us)).fetchall() for name in names}
 
 
+def newest_samples(raw: Session, since_us: int, prefix: str = "") -> dict[str, float]:
+    """Implement Store.newest_samples, of the metrics whose names begin with a prefix, without it."""
+    newest = (
+        "SELECT value FROM sample WHERE sample.metric = metric.id AND at_us >= ?"  # noqa: S608 - names of our columns
+        f" AND {raw.sound_rows('sample')} ORDER BY at_us DESC LIMIT 1"
+    )
+    find = f"SELECT name, ({newest}) FROM metric WHERE substr(name, 1, ?) = ?"  # noqa: S608 - the text above
+    rows = raw.execute(find, (since_us, len(prefix), prefix))
+    return {name[len(prefix) :]: value for name, value in rows if value is not None}
+
+
 async def all_sample_steps(
     reading: Runner, names: Collection[str], since_us: int, until_us: int, *, step_us: int
 ) -> dict[str, dict[int, SampleStep]]:

@@ -219,6 +219,10 @@ class SqliteStore:
         """Return gauges by metric name."""
         return await self._reading.run(observations.read_samples, tuple(names), since_us, until_us)
 
+    async def newest_samples(self, since_us: int) -> dict[str, float]:
+        """Return the newest value of each gauge."""
+        return await self._reading.run(observations.newest_samples, since_us)
+
     async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return one gauge of the one process."""
         samples = await self.samples([name], since_us, until_us)

@@ -25,6 +25,7 @@ import aiohttp
 import discord
 import pytest
 from discord.ext import commands
+from fleet_store import FOUR, fill_fleet
 from multidict import CIMultiDictProxy
 
 from cogmeter.monitor.monitor import Monitor
@@ -155,6 +156,19 @@ def served(serving):
         settings = {"http_port": port, "dashboard_port": port, "analytics_dashboard": True} | settings
         async with serving(**settings) as web:
             await web.servers.start()
+            yield web
+
+    return opened
+
+
+@pytest.fixture
+def fleet_served(served, postgres_url):
+    """As ``served``, for a process named ``self`` on a PostgreSQL database that more processes have written."""
+
+    @asynccontextmanager
+    async def opened(members=FOUR, **settings):
+        await fill_fleet(postgres_url, members)
+        async with served(database_url=postgres_url, process_name="self", **settings) as web:
             yield web
 
     return opened

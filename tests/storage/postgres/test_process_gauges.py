@@ -29,6 +29,9 @@ async def test_gauges_of_two_processes_are_two_lines(start, noon):
     assert {
         name: {number: (step.samples, step.mean) for number, step in found.items()} for name, found in steps.items()
     } == {LAG: {0: (2, 1.5)}}
+    assert await one.newest_samples(noon) == {LAG: 2.0, "cpu": 5.0}
+    assert await one.newest_samples(noon + 1) == {LAG: 2.0}
+    assert await one.of_process("two").newest_samples(noon) == {LAG: 9.0}
     each = {"one": [(noon, 1.0), (noon + 1, 2.0)], "two": [(noon, 9.0)]}
     assert await one.samples_by_process(LAG, noon, until_us) == each
     assert await one.of_process("two").samples_by_process(LAG, noon, until_us) == {"two": each["two"]}

@@ -10,7 +10,7 @@ from cogmeter.diagnosis import STALE_S
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_LIMIT_US, BY_OPERATION, REST, TASKS, label
 from cogmeter.render import formatting
-from cogmeter.schemas.health import HEARTBEAT, LATENCY, Loops, loops, newest_gauges, stalls
+from cogmeter.schemas.health import Loops, loops, stalls
 from cogmeter.watch.rest.budget import INVALID_LIMIT
 from cogmeter.web.pages.chart_context import chart_context, heartbeat_limit
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
@@ -37,6 +37,8 @@ SCOPES: Final = {
     "global": "global",
     "proxy": "IP address (a ban)",
 }
+LATENCY: Final = "gateway.latency_ms.shard_"
+HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
 
 
@@ -92,10 +94,9 @@ class LastRun:
 async def show_discord(view: PageView[PageParams]) -> web.Response:
     """Show everything between the bot and Discord."""
     monitor = view.monitor
-    process, gauges = view.params.process, monitor.gauges
-    if process is not None:
-        gauges = await newest_gauges(view.query, process, gauges)
-    all_loops = await loops(view.query, view.span, [] if process else monitor.watcher.loops())
+    whole = view.params.process is None
+    gauges = monitor.gauges if whole else await view.query.present_gauges()
+    all_loops = await loops(view.query, view.span, monitor.watcher.loops() if whole else [])
     shards = shards_of(gauges)
     all_responses, commands = await _responses(view)
     return await page_response(

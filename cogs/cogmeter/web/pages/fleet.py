@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from cogmeter.diagnosis import BAD
 from cogmeter.diagnostics.process_health import fleet_health
 from cogmeter.query.fleet import ONE_PROCESS
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, page_response
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -32,11 +32,5 @@ async def show_fleet(view: PageView[FleetPageParams]) -> web.Response:
     )
 
 
-PAGE: Final = Page(
-    "fleet",
-    f"{HOME}/fleet",
-    "Fleet",
-    show_fleet,
-    FleetPageParams,
-    MenuEntry(8, "Fleet", "M4 4h16v5H4zM4 15h16v5H4zM8 6.5v.1M8 17.5v.1M12 9v6", several=True),
-)
+# It is not in the menu: the choice of a process and the page "Health" lead to it.
+PAGE: Final = Page("overview", f"{HOME}/fleet", "Fleet", show_fleet, FleetPageParams, None)

@@ -111,7 +111,6 @@ class MenuEntry:
     order: int  # entries are sorted by it
     label: str
     icon: str  # the path of an SVG drawn with strokes in a box of 24 x 24
-    several: bool = False  # only where several processes share the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,14 +335,12 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
     """Return the page in its frame. Templates get the view, ``text`` (`render/formatting.py`), and values."""
     guard = view.shared.guard
     view = replace(view, data_since_us=(await view.query.covered(view.span)).since_us)
-    processes = await process_names(view.monitor.query)
-    several = len(processes) > 1
     html = await rendered(
         template,
         view=view,
         title=title,
-        menu=[page for page in view.request.app[MENU] if page.menu and (several or not page.menu.several)],
-        processes=_with_chosen(processes, view.params.process) if several or view.params.process else [],
+        menu=view.request.app[MENU],
+        processes=await _processes(view),
         periods=[(period.key, period.label) for period in Period],
         refreshes=REFRESHES_S,
         all_services=await _services(view),
@@ -384,9 +381,12 @@ async def _services(view: PageView[Any]) -> list[str]:
     return [name for name in await view.monitor.query.names() if name != OTHER or with_other]
 
 
-def _with_chosen(names: list[str], chosen: str | None) -> list[str]:
-    """Return the processes to choose from, with one that is not listed any more."""
-    return names if chosen is None or chosen in names else [*names, chosen]
+async def _processes(view: PageView[Any]) -> list[str]:
+    """Return the processes to choose from; none unless several share the database."""
+    names, chosen = await process_names(view.monitor.query), view.params.process
+    if chosen is not None and chosen not in names:
+        names.append(chosen)  # it is not listed any more
+    return names if len(names) > 1 else []
 
 
 def shown_span(view: PageView[Any]) -> str:

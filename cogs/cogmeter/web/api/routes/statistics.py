@@ -12,7 +12,7 @@ from cogmeter.query.records import Period
 from cogmeter.recording.markers import MARK, cleaned
 from cogmeter.schemas.alerts import MarkerAnswer, Markers
 from cogmeter.schemas.costs import Costs, costs_answer
-from cogmeter.schemas.health import Gauges, gauges, newest_gauges
+from cogmeter.schemas.health import Gauges, gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
 from cogmeter.schemas.usage import UsageAnswer, usage_answer
 from cogmeter.web.api.bodies import Body
@@ -110,8 +110,7 @@ async def read_gauges(monitor: Monitor, params: GaugesParams) -> Gauges:
     """Return gauges over a range."""
     span = params.span(now_us(), Period.HOUR)
     query = await params.query_of(monitor)
-    process, own = params.process, monitor.gauges
-    latest = own if process is None else await newest_gauges(query, process, own)
+    latest = monitor.gauges if params.process is None else await query.present_gauges()
     return await gauges(query.store, span, set(params.names), latest)
 
 
