@@ -57,6 +57,22 @@ async def test_samples_come_back_by_name_in_order_of_time(store, noon):
     }
 
 
+async def test_the_newest_sample_of_each_gauge_is_found(store, noon):
+    await store.add_samples(noon, {"a": 1.0, "b": 5.0})
+    await store.add_samples(noon + 1, {"a": 2.0})
+    assert await store.newest_samples(noon) == {"a": 2.0, "b": 5.0}
+    assert await store.newest_samples(noon + 1) == {"a": 2.0}
+    assert await store.newest_samples(noon + 2) == {}
+
+
+async def test_one_gauge_is_found_by_process(store, noon):
+    await store.add_samples(noon, {"a": 1.0, "b": 5.0})
+    (samples,) = (await store.samples_by_process("a", noon, noon + 1)).values()
+    assert samples == [(noon, 1.0)]
+    assert await store.samples_by_process("a", noon + 1, noon + 2) == {}
+    assert await store.samples_by_process("c", noon, noon + 1) == {}
+
+
 async def test_a_sample_taken_again_at_the_same_moment_replaces_the_first_and_infinite_ones_are_left_out(store, noon):
     await store.add_samples(noon, {"a": 1.0, "b": 2.0})
     await store.add_samples(noon, {"a": 3.0, "b": float("nan"), "c": float("inf")})

@@ -14,6 +14,7 @@ from yarl import URL
 
 from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import Verdict
+from cogmeter.diagnostics.process_health import fleet_finding
 from cogmeter.exporters.table import exporter
 from cogmeter.recording.service_names import in_background
 from cogmeter.redaction import quoted, shown
@@ -239,7 +240,9 @@ class ApiSource:
         background = {name: check for name, check in service_health.discord.items() if in_background(name)}
         others = {name: check for name, check in service_health.discord.items() if name not in background}
         alerting = {name: check for name, check in alerting.items() if name not in background}
+        fleet = await self.fleet()
         findings = [
+            *fleet_finding(fleet.text, len(fleet.processes), well=fleet.alive == fleet.expected),
             *health_findings(bot.checks),
             *health_findings(monitor_checks, "monitor: "),
             *health_findings(service_health.checks | others | alerting, "service "),

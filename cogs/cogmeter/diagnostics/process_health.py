@@ -103,10 +103,13 @@ async def fleet_health(query: Query, limits: Limits) -> FleetHealth:
 
 def fleet_findings(health: FleetHealth) -> list[Finding]:
     """Return the doctor's finding about the fleet; none unless the database has several processes."""
-    if len(health.processes) < 2:
-        return []
+    return fleet_finding(health.text, len(health.processes), well=health.alive == health.expected)
+
+
+def fleet_finding(text: str, processes: int, *, well: bool) -> list[Finding]:
+    """Return the finding of ``fleet_findings`` by the text of ``FleetHealth`` and the number of processes."""
     advice = "See the log and the host of the silent processes; /perf fleet lists all"
-    return [Finding("fleet", health.alive == health.expected, health.text, advice, listed=True)]
+    return [Finding("fleet", well, text, advice, listed=True)] if processes > 1 else []
 
 
 def _check(process: FleetProcess, found: Fleet, limits: Limits) -> Check:

@@ -52,7 +52,7 @@ def _lines(one: ProcessHealth) -> list[str]:
     process = one.process
     head = f"{ICONS.get(one.check.status, '')} **{plain(process.name, 60)}** {one.sign_of_life}".lstrip()
     if process.version:
-        head += f" · version {plain(process.version, 30)}"
+        head += f" · {plain(f'version {process.version}', 40)}"
     if process.state is not ProcessState.ALIVE:
         return [head]
     reason = f"; {plain(one.check.reason, 120)}" if one.check.status in BAD else ""
