@@ -135,11 +135,8 @@ class Monitor(Answers):
             with self.parts.guard("changed settings", "the configured ones apply"):
                 await self.setting_changes.read()
             self.query = Query(self.store)
-            self.attention = Attention(
-                self.query,
-                incidents=lambda: self.alerting.incidents,
-                limits=lambda: self.alerting.limits,
-            )
+            incidents, limits = lambda: self.alerting.incidents, lambda: self.alerting.limits
+            self.attention = Attention(self.query, incidents=incidents, limits=limits)
             _logger.debug("Opened the store %s", self._database)
             self.clock_watch.start((await self.store.status()).last_end_us)
             exit_stack.push_async_callback(self.clock_watch.stop)

@@ -33,7 +33,9 @@ async def test_several_are_one_alert_and_the_longest_silence_comes_first(found):
 
 async def test_processes_that_live_or_ended_in_an_orderly_way_are_no_breach(found):
     assert await found() == []
-    assert await found(make_process("one", silent_s=30), make_process("two", silent_s=900, ended=True)) == []
+    assert (
+        await found(make_process("one", silent_s=30), make_process("two", silent_s=900, ended=True, orderly=True)) == []
+    )
 
 
 async def test_a_silence_near_the_threshold_keeps_an_alert(found):
@@ -43,9 +45,9 @@ async def test_a_silence_near_the_threshold_keeps_an_alert(found):
 
 
 async def test_a_process_that_others_gave_up_is_still_silent_for_a_day(found):
-    lost = make_process("one", up_s=1_000, silent_s=900, ended=True, lost=True)
+    lost = make_process("one", up_s=1_000, silent_s=900, ended=True)
     assert [breached for _, breached in await found(lost)] == [True]
-    assert await found(make_process("one", up_s=10**6, silent_s=GONE_US / 1e6, ended=True, lost=True)) == []
+    assert await found(make_process("one", up_s=10**6, silent_s=GONE_US / 1e6, ended=True)) == []
 
 
 async def test_a_process_that_was_started_again_under_another_name_is_not_silent(found):
