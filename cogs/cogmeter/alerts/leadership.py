@@ -31,7 +31,7 @@ _logger = logging.getLogger("cogmeter.alerts")
 
 
 def elapsed_s() -> float:
-    """Return the seconds of a clock that is never set and that goes on while the machine sleeps, if there is one."""
+    """Return the seconds of a clock that is never set and that continues while the machine sleeps, if there is one."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 

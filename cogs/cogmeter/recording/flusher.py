@@ -255,7 +255,7 @@ class Flusher:
             await self._attempt_aside()
 
     async def _attempt_aside(self) -> None:
-        """Flush in a task of its own; if it takes long, measure what is recorded meanwhile."""
+        """Flush in a task of its own; if it takes long, measure what is recorded in that time."""
         attempt = detached(self._attempt(), name="cogmeter-flush")
         stop_s = 0.0
         while not (await asyncio.wait({attempt}, timeout=PATIENCE_S))[0]:
@@ -340,7 +340,7 @@ class Flusher:
         else:
             if self.failures:
                 _logger.warning(
-                    "The store works again after %d failed attempts in %.0f s; %s operations were dropped meanwhile",
+                    "The store works again after %d failed attempts in %.0f s; %s operations were dropped in that time",
                     *(self.failures, self.away_s, f"{self.dropped:,}"),
                 )
             self.failures, self.last_error, self.away_ns, self._spools = 0, None, None, False

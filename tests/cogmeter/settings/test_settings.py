@@ -253,7 +253,7 @@ UNPARSED = [
     field
     for field, info in Settings.model_fields.items()
     if "Secret" not in str(info.annotation)
-    and field not in {"version", "process_name", "database_url", "http_host", "metrics_namespace"}
+    and field not in {"version", "process_name", "spool_path", "database_url", "http_host", "metrics_namespace"}
 ]
 
 

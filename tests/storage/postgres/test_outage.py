@@ -268,7 +268,7 @@ async def test_everything_recorded_while_the_server_is_away_is_stored_once_when_
     assert len(lines) == 2
     assert "cannot be reached" in lines[0]
     assert "works again" in lines[1]
-    assert lines[1].endswith("; 0 operations were dropped meanwhile")
+    assert lines[1].endswith("; 0 operations were dropped in that time")
 
 
 async def test_a_full_spool_leaves_operations_in_memory_and_then_drops_and_counts_them(

@@ -34,7 +34,7 @@ async def test_an_upgrade_within_the_hour_is_no_breach(found):
 async def test_processes_that_ended_are_silent_or_have_no_version_do_not_count(found):
     old = make_process("one", up_s=50 * HOUR)
     for other in (
-        make_process("two", version="1.5", up_s=9 * HOUR, ended=True),
+        make_process("two", version="1.5", up_s=9 * HOUR, ended=True, orderly=True),
         make_process("two", version="1.5", up_s=9 * HOUR, silent_s=300),
         make_process("two", version="", up_s=9 * HOUR),
     ):
