@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BATCH: Final = 10_000  # operations per batch; sorting and counting more would block the loop for milliseconds
 SPOOLED_SHARE: Final = 0.25  # of the buffer, above which waiting batches go to the spool
 JOINED_NS: Final = (
-    60_000_000_000  # of operations in one waiting batch: the clocks drift by less than 30 ms in that time
+    60_000_000_000  # of operations in one waiting batch: clocks drift by less than 30 ms in it
 )
 READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
 
