@@ -39,7 +39,7 @@ class Transferred(NamedTuple):
     source: str  # without a password
     target: str
     survey: Survey  # of both
-    damaged: int  # rows of the source that could not be copied
+    damaged: int  # rows and slots of the source that could not be copied
     copied: int  # rows by this call; an interrupted one may have copied others
     resumed: bool
 

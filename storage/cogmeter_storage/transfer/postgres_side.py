@@ -138,10 +138,8 @@ class PostgresTransferReader(TransferReader):
             *values, next_id = after
             values = [values[0], *values]
             conditions += " AND end_us >= %s AND (end_us, id) > (%s, %s)"  # the first one chooses the partitions
-        rows = self._session.connection.cursor(binary=True).execute(
-            f"SELECT {OPERATION_COLUMNS} FROM operation WHERE {conditions} ORDER BY end_us, id LIMIT %s",  # noqa: S608 - names of our columns
-            (*values, limit),
-        )
+        statement = f"SELECT {OPERATION_COLUMNS} FROM operation WHERE {conditions} ORDER BY end_us, id LIMIT %s"  # noqa: S608 - names of our columns
+        rows = self._session.connection.cursor(binary=True).execute(statement.encode(), (*values, limit)).fetchall()
         numbered: list[tuple[Any, ...]] = []
         numbers, minute_us, last = self._numbers, None, None
         for row in rows:
@@ -161,6 +159,10 @@ class PostgresTransferReader(TransferReader):
     def parts(self, tier: Tier, since_us: int, until_us: int) -> Iterator[SealedSlot]:
         """Read the slots of all runs."""
         return read_slots(self._session, self._damage, tier, since_us, until_us)
+
+    def lost_slots(self) -> int:
+        """Return how many slots are damaged."""
+        return self._damage.counts(0).lost_slots
 
     def numbered(self, slot: SealedSlot) -> SealedSlot:
         """Return the slot with the new ids of its operations."""
@@ -244,7 +246,7 @@ class PostgresTransferWriter(TransferWriter):
         types = self._column_types(table, columns)
         converted = [(place, _CONVERSIONS[kind]) for place, kind in enumerate(types) if kind in _CONVERSIONS]
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
-        with self._session.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        with self._session.connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             copy.set_types(types)
             for row in rows:
                 values = list(row)

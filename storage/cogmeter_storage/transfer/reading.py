@@ -64,13 +64,13 @@ class TransferReader(ABC):
         return {tier: {slot.start_us: operations_in(slot) for slot in whole_slots(self, tier)} for tier in Tier}
 
     def survey(self) -> tuple[Survey, int]:
-        """Return counts and sums, and the number of damaged rows, which are not copied."""
+        """Return counts and sums, and the number of damaged rows and slots, which are not copied."""
         tables, damaged = {}, 0
         for table in TABLES:
             tables[table.name], unsound = count_rows(self.session, table)
             damaged += unsound
         slots = {tier_name(tier): [len(self.counts[tier]), sum(self.counts[tier].values())] for tier in Tier}
-        return Survey(tables, sum_operations(self.session), slots), damaged
+        return Survey(tables, sum_operations(self.session), slots), damaged + self.lost_slots()
 
     @abstractmethod
     def rows(self, table: TransferTable, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, ...]]:
@@ -87,6 +87,10 @@ class TransferReader(ABC):
     @abstractmethod
     def parts(self, tier: Tier, since_us: int, until_us: int) -> Iterator[SealedSlot]:
         """Yield slots of this tier and finer ones that together count each operation once, in order of time."""
+
+    @abstractmethod
+    def lost_slots(self) -> int:
+        """Return how many slots could not be read so far."""
 
     @abstractmethod
     def numbered(self, slot: SealedSlot) -> SealedSlot:

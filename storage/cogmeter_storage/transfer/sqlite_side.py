@@ -131,6 +131,10 @@ class SqliteTransferReader(TransferReader):
             if inside and all(floor_us(start_us, one.width_us) not in self._stored[one] for one in coarser):
                 yield from read_slots(self._raw, self._damage, finer, start_us, start_us + finer.width_us)
 
+    def lost_slots(self) -> int:
+        """Return how many slots are damaged and could not be rebuilt."""
+        return self._damage.counts(self._raw).lost_slots
+
     def numbered(self, slot: SealedSlot) -> SealedSlot:
         """Return the slot, which has its ids."""
         return slot
