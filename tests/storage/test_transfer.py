@@ -450,6 +450,23 @@ def test_a_damaged_slot_does_not_disturb_the_others(ways):
     assert {name: after[name] for name in before} == before
 
 
+def test_processes_of_one_postgresql_become_one_process_in_another(request, postgres_url):
+    server = request.getfixturevalue("postgres_server")
+    with psycopg.connect(postgres_url, autocommit=True) as raw:
+        raw.execute("DROP DATABASE IF EXISTS other")
+        raw.execute("CREATE DATABASE other")
+    other = server.url("other")
+    now_us = asyncio.run(play(postgres_url, STEPS_OF_ONE_DAY * 2, ("one", "two")))
+    transfer_with_cuts(postgres_url, other, (12, 30), process="shard-0")
+    assert rows_of(other) == rows_of(postgres_url)
+    span = NOON - DAY_US, now_us
+    assert asyncio.run(answers_of(other, *span)) == asyncio.run(answers_of(postgres_url, *span))
+    with psycopg.connect(other, options=f"-c search_path={SCHEMA}") as raw:
+        find = "SELECT process, id, next_id - (id << 33) - 1, ended_us IS NOT NULL FROM run"
+        assert raw.execute(find).fetchall() == [("shard-0", 1, 600, True)]
+        assert raw.execute("SELECT count(*), min(id) >> 33, max(id) >> 33 FROM operation").fetchone() == (600, 1, 1)
+
+
 def test_it_goes_through_pgbouncer(request, needed, postgres_url, tmp_path):
     needed(shutil.which("pgbouncer"), "PgBouncer")
     url = request.getfixturevalue("bouncer").url("postgres")
