@@ -78,7 +78,7 @@ async def test_the_leader_stores_alerts_with_its_token(store, noon):
     assert [alert.uid for alert in await store.alerting.alerts()] == [stored.uid]
 
 
-async def test_an_exact_save_refuses_an_alert_that_another_process_changed(store, noon):
+async def test_an_exact_save_refuses_an_alert_that_another_process_has_changed(store, noon):
     (first,) = await store.alerting.save([fired(noon)], exact=True)
     figures = dataclasses.replace(first, current=0.5)
     (first,) = await store.alerting.save([Step(figures)], exact=True)

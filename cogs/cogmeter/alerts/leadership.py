@@ -31,7 +31,7 @@ _logger = logging.getLogger("cogmeter.alerts")
 
 
 def elapsed_s() -> float:
-    """Return the seconds of a clock that is never set and that continues while the machine sleeps, if there is one."""
+    """Return the seconds of a clock that is never set and does not stop while the machine sleeps, if there is one."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
@@ -68,6 +68,7 @@ class Leadership:
         self.problem = ""  # why the lease could not be renewed; empty after a success
         self._store = store
         self._clock_s = clock_s
+        self._known = self.term  # to what ``on_change`` has built
         self._left_s = 0.0  # of another process's lease
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
@@ -79,18 +80,20 @@ class Leadership:
         return self.term.leads
 
     async def begin(self) -> None:
-        """Lead if no other process does. Never raises for an error of the store: then another attempt follows."""
+        """Lead if no other process does, and keep the lease in the background.
+
+        Never raises for an error of the store: then another attempt follows.
+        """
         if self._store().shared:
             self._begin_term(-math.inf, None)
             await self.renew()
+            self._known = self.term
+            self._tasks = [detached(self._keep_renewing(), name="cogmeter-lease")]
 
     def start(self, on_change: Callable[[], Awaitable[None]]) -> None:
-        """Renew the lease in the background; ``on_change`` builds what depends on ``term``, after each new one."""
+        """Call ``on_change``, which builds what depends on ``term``, after each new one since ``begin``."""
         if self._store().shared:
-            self._tasks = [
-                detached(self._keep_renewing(), name="cogmeter-lease"),
-                detached(self._follow(on_change, self.term), name="cogmeter-leadership"),
-            ]
+            self._tasks.append(detached(self._follow(on_change), name="cogmeter-leadership"))
 
     async def end(self) -> None:
         """Stop, and let another process lead at once."""
@@ -148,18 +151,17 @@ class Leadership:
             except Exception:
                 _logger.exception("The lease of the leader could not be renewed; it is tried again")
 
-    async def _follow(self, on_change: Callable[[], Awaitable[None]], acted: Term) -> None:
-        """Let the monitor follow each new term; ``acted`` is the one that it knows."""
+    async def _follow(self, on_change: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             term = self.term
-            if term is acted:
+            if term is self._known:
                 continue
             _logger.info("This process %s", "leads: it sends the alerts of the fleet" if term.leads else "follows")
             try:
                 await on_change()
-                acted = term
+                self._known = term
             except Exception:
                 _logger.exception("The change of the leader could not be followed; it is tried again")
                 await asyncio.sleep(RETRY_S)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.alerts.measurement.window import SeriesSums
+from cogmeter.alerts.measurement.window import WindowTotals
 from cogmeter.recording.service_names import STALLS
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import FAILURES, MINUTE_US
@@ -59,7 +59,7 @@ class OtherProcesses:
             window.put_back_totals(self._totals(total), start_s=now_s - max(now_us - start_us, 0) / 1e6)
         self._seen = {_key(one): one.minute.slot for one in minutes if not one.own}
 
-    async def read(self, store: Store, now_us: int) -> SeriesSums | None:
+    async def read(self, store: Store, now_us: int) -> WindowTotals | None:
         """Return what the other processes have stored since the last reading; None if it is nothing.
 
         Raises:
@@ -85,7 +85,7 @@ class OtherProcesses:
         self._known = len(self._names)
         self._stored |= {one: self._numbers.get(name, 0) for one, name in names.items()}
 
-    def _totals(self, slot: Slot) -> SeriesSums:
+    def _totals(self, slot: Slot) -> WindowTotals:
         """Return a slot by the recorder's numbers; series without one count for "(other)"."""
         series = np.array([self._stored.get(one, 0) for one in slot.series.tolist()], dtype=np.int64)
         numbers, row = np.unique(series, return_inverse=True)
@@ -99,7 +99,7 @@ class OtherProcesses:
         )
         times = np.zeros(len(keys), dtype=np.int64)
         np.add.at(times, place, slot.counts)
-        return SeriesSums(numbers, counts, keys[times > 0], times[times > 0], self._longest(slot, series))
+        return WindowTotals(numbers, counts, keys[times > 0], times[times > 0], self._longest(slot, series))
 
     def _longest(self, slot: Slot, series: NDArray[np.int64]) -> tuple[float, int]:
         """Return the longest stall, as far as there is a new one."""

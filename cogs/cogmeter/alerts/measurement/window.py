@@ -40,7 +40,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesSums:
+class WindowTotals:
     """The counts of some series, with their histograms."""
 
     numbers: NDArray[np.int64]  # of the series, ascending
@@ -242,10 +242,10 @@ class Window:
         ``numbers`` are known series, ascending; ``counts`` is [3, series], ``histograms`` [series, BUCKETS].
         """
         row, bucket = np.nonzero(histograms)
-        totals = SeriesSums(numbers, counts, numbers[row] * BUCKETS + bucket, histograms[row, bucket], longest)
+        totals = WindowTotals(numbers, counts, numbers[row] * BUCKETS + bucket, histograms[row, bucket], longest)
         self.put_back_totals(totals, start_s=start_s)
 
-    def put_back_totals(self, totals: SeriesSums, *, start_s: float) -> None:
+    def put_back_totals(self, totals: WindowTotals, *, start_s: float) -> None:
         """Add counts from before this process started, oldest first."""
         self.learn()
         part = _Slice(start_s)
@@ -253,13 +253,13 @@ class Window:
         self._since_s = start_s if self._since_s is None else min(self._since_s, start_s)
         self._put(totals, part)
 
-    def add_totals(self, totals: SeriesSums, now_s: float) -> NDArray[np.int64]:
+    def add_totals(self, totals: WindowTotals, now_s: float) -> NDArray[np.int64]:
         """Count operations of other processes, as if they ended now; return their counts, [3, services]."""
         self.learn()
         self.move(now_s)
         return self._put(totals, self._current(now_s))
 
-    def _put(self, totals: SeriesSums, part: _Slice) -> NDArray[np.int64]:
+    def _put(self, totals: WindowTotals, part: _Slice) -> NDArray[np.int64]:
         """Add counts to a slice; return them by service."""
         counts = np.zeros((3, len(self.service_of)), dtype=np.int64)
         counts[:, totals.numbers] = totals.counts
