@@ -120,6 +120,8 @@ class Leadership:
         else:
             self.problem = ""
             self._take(lease, asked_s)
+            if self.term is not self._known:
+                self._changed.set()
         if not self.term.leads and self.term.token is not None:  # it could not be renewed in time
             self._begin_term(-math.inf, None)
 
@@ -156,7 +158,7 @@ class Leadership:
             await self._changed.wait()
             self._changed.clear()
             term = self.term
-            if term is self._known:
+            if term is self._known or self.problem:  # nothing can be read now; the next renewal comes back to it
                 continue
             _logger.info("This process %s", "leads: it sends the alerts of the fleet" if term.leads else "follows")
             try:

@@ -184,3 +184,31 @@ async def test_the_monitor_follows_each_change_of_the_leader_and_a_failure_is_re
         await one.end()
     assert roles == [True, True, True]
     assert "could not be followed" in caplog.text
+
+
+async def test_nothing_is_built_again_while_the_store_is_away(row, process, monkeypatch):
+    monkeypatch.setattr("cogmeter.alerts.leadership.RENEW_S", 0.005)
+    one = process("one")
+    await one.begin()
+    roles: list[bool] = []
+    followed = asyncio.Event()
+
+    async def change():
+        roles.append(one.leads)
+        followed.set()
+
+    one.start(change)
+    try:
+        row.down = True
+        row.now_s += LEASE_S
+        while one.term.token is not None:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert roles == []
+        assert not one.leads
+        row.down = False
+        async with asyncio.timeout(10):
+            await followed.wait()
+    finally:
+        await one.end()
+    assert roles == [True]
