@@ -74,6 +74,7 @@ class PostgresWriter:
             already = await self._written_before() if self.unconfirmed is not None else 0
             writing = _Batch(self, now_us, batch)
             upcoming = _without_first(slices, already)
+            following: Sequence[Row] | None = None
             try:
                 rows = next(upcoming, ())
                 while (following := next(upcoming, None)) is not None:
