@@ -112,7 +112,7 @@ def _waiting(monitor: Monitor) -> str:
     if spool is not None:
         size = f"{formatting.size(spool.size_bytes)} of {formatting.size(spool.max_bytes)}"
         text += f", {formatting.exact(spool.operations)} in the spool ({'full, ' if spool.full else ''}{size})"
-    return f"{text}, {formatting.exact(flusher.dropped)} dropped in that time"
+    return f"{text}, {formatting.exact(flusher.dropped)} dropped during the outage"
 
 
 async def _database(monitor: Monitor) -> list[Finding]:

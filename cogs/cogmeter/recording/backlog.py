@@ -1,6 +1,6 @@
 """The operations between the buffer and the store: batches in memory, and before them those in the spool.
 
-They are measured for alerts when they are taken from the buffer, which continues while the store fails. A store on a
+They are measured for alerts when they are taken from the buffer, also while the store fails. A store on a
 server gets a spool: when the memory fills up, the batches are moved to it in order, and stored from it in order.
 """
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10_000  # operations per batch; sorting and counting more would block the loop for milliseconds
 SPOOLED_SHARE: Final = 0.25  # of the buffer, above which waiting batches go to the spool
-JOINED_NS: Final = (
-    60_000_000_000  # of operations in one waiting batch: clocks drift by less than 30 ms in it
-)
+JOINED_NS: Final = 60_000_000_000  # of operations in one waiting batch: the clocks drift by less than 30 ms
 READINGS, READ_NS = 5, 20_000  # of both clocks, until one takes at most READ_NS
 
 _logger = logging.getLogger("cogmeter.flusher")

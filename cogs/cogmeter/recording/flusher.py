@@ -38,7 +38,7 @@ POLL_S = 0.1  # how often the buffer's level is checked between two flushes
 EARLY = 5_000  # operations that start a flush before the interval is over
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 LAST_SERVER_RETRY_S = 5.0  # of a server: it is back after a failover, without anybody's doing
-PATIENCE_S = 1.0  # with an attempt, until what is recorded meanwhile is measured
+PATIENCE_S = 1.0  # with an attempt, until operations that are recorded during it are measured
 STOP_S = 3.0  # for an attempt that hangs while the bot stops, if a spool can take the operations
 USAGE_INTERVAL_S = 10.0  # between two batches of usage: one each second would cost as much as the operations
 STALE_S = 30.0  # a flush is due every second
@@ -255,7 +255,7 @@ class Flusher:
             await self._attempt_aside()
 
     async def _attempt_aside(self) -> None:
-        """Flush in a task of its own; if it takes long, measure what is recorded in that time."""
+        """Flush in a task of its own; if it takes long, measure what is recorded during it."""
         attempt = detached(self._attempt(), name="cogmeter-flush")
         stop_s = 0.0
         while not (await asyncio.wait({attempt}, timeout=PATIENCE_S))[0]:
@@ -340,7 +340,7 @@ class Flusher:
         else:
             if self.failures:
                 _logger.warning(
-                    "The store works again after %d failed attempts in %.0f s; %s operations were dropped in that time",
+                    "The store works again after %d failed attempts in %.0f s; %s operations were dropped",
                     *(self.failures, self.away_s, f"{self.dropped:,}"),
                 )
             self.failures, self.last_error, self.away_ns, self._spools = 0, None, None, False
