@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import BAD, Check, Finding, Status, worst
 from cogmeter.diagnostics.judgement import judge, lag_status
-from cogmeter.query.fleet import FleetProcess, ProcessState, fleet
+from cogmeter.query.fleet import FleetHealth, FleetProcess, ProcessHealth, ProcessState, fleet
 from cogmeter.query.records import Range
 from cogmeter.render import formatting
 
@@ -24,68 +24,6 @@ _ORDER: Final = (Status.UNHEALTHY, Status.DEGRADED, Status.UNKNOWN, Status.HEALT
 _NUMBERS: Final = re.compile(r"(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessHealth:
-    """A process and its check."""
-
-    process: FleetProcess
-    check: Check
-
-    @property
-    def sign_of_life(self) -> str:
-        """Its state in words: ``alive``, ``silent for 2 min``, ``ended 5 min ago``."""
-        age = formatting.duration(self.process.silent_us)
-        return {
-            ProcessState.ALIVE: "alive",
-            ProcessState.SILENT: f"silent for {age}",
-            ProcessState.ENDED: f"ended {age} ago",
-        }[self.process.state]
-
-
-@dataclass(frozen=True, slots=True)
-class FleetHealth:
-    """The judged processes of the database: silent and unhealthy ones first, ended ones last."""
-
-    range: Range
-    processes: tuple[ProcessHealth, ...]
-    versions: dict[str, int]  # live processes by version of the bot
-
-    @property
-    def status(self) -> Status:
-        """The worst status of a process, of those that have operations; healthy if none has, unknown without any."""
-        present = [one.check.status for one in self.processes if one.process.state is not ProcessState.ENDED]
-        known = [status for status in present if status is not Status.UNKNOWN]
-        return worst(known or [Status.HEALTHY for _ in present])
-
-    @property
-    def alive(self) -> int:
-        """The number of live processes."""
-        return sum(one.process.alive for one in self.processes)
-
-    @property
-    def expected(self) -> int:
-        """The number of processes that have not ended in an orderly way."""
-        return sum(one.process.state is not ProcessState.ENDED for one in self.processes)
-
-    @property
-    def text(self) -> str:
-        """One line: ``3 of 4 processes alive; silent: shards 4-7 (2 min); versions: 1.4 (2), 1.5 (1)``."""
-        noun = "process" if self.expected == 1 else "processes"
-        silent = [one for one in self.processes if one.process.state is ProcessState.SILENT]
-        bad = [one for one in self.processes if one.process.alive and one.check.status in BAD]
-        parts = [f"{self.alive} of {self.expected} {noun} alive"]
-        if silent:
-            parts.append(
-                "silent: " + _listed([f"{_name(one)} ({formatting.duration(one.process.silent_us)})" for one in silent])
-            )
-        if bad:
-            parts.append("not healthy: " + _listed([_name(one) for one in bad]))
-        if len(self.versions) > 1:
-            counts = [f"{formatting.cut(name, 40)} ({count})" for name, count in self.versions.items()]
-            parts.append("versions differ: " + _listed(counts))
-        return "; ".join(parts)
-
-
 async def fleet_health(query: Query, limits: Limits) -> FleetHealth:
     """Return the processes that share the database, judged over the alerts' window that ends now.
 
@@ -97,8 +35,36 @@ async def fleet_health(query: Query, limits: Limits) -> FleetHealth:
     at_us = query.now_us()
     window_us = int(limits.settings.alert_window * 1e6)
     found = await fleet(query, Range(at_us - window_us, at_us, f"last {formatting.duration(window_us)}"))
-    judged = [ProcessHealth(one, _check(one, found, limits)) for one in found.processes]
-    return FleetHealth(found.range, tuple(sorted(judged, key=_place)), found.versions)
+    judged = [ProcessHealth(one, _check(one, found, limits), _sign_of_life(one)) for one in found.processes]
+    processes = tuple(sorted(judged, key=_place))
+    health = FleetHealth(found.range, processes, found.versions, "")
+    return replace(health, text=_text(health))
+
+
+def _sign_of_life(process: FleetProcess) -> str:
+    age = formatting.duration(process.silent_us)
+    return {
+        ProcessState.ALIVE: "alive",
+        ProcessState.SILENT: f"silent for {age}",
+        ProcessState.ENDED: f"ended {age} ago",
+    }[process.state]
+
+
+def _text(health: FleetHealth) -> str:
+    """Return the line about the whole fleet."""
+    noun = "process" if health.expected == 1 else "processes"
+    silent = [one for one in health.processes if one.process.state is ProcessState.SILENT]
+    bad = [one for one in health.processes if one.process.alive and one.check.status in BAD]
+    parts = [f"{health.alive} of {health.expected} {noun} alive"]
+    if silent:
+        ages = [f"{_name(one)} ({formatting.duration(one.process.silent_us)})" for one in silent]
+        parts.append(f"silent: {_listed(ages)}")
+    if bad:
+        parts.append(f"not healthy: {_listed([_name(one) for one in bad])}")
+    if len(health.versions) > 1:
+        counts = [f"{formatting.cut(name, 40)} ({count})" for name, count in health.versions.items()]
+        parts.append(f"versions differ: {_listed(counts)}")
+    return "; ".join(parts)
 
 
 def fleet_findings(health: FleetHealth) -> list[Finding]:

@@ -16,7 +16,7 @@ from cogmeter.times import utc
 if TYPE_CHECKING:
     from typing import Self
 
-    from cogmeter.diagnostics.process_health import FleetHealth, ProcessHealth
+    from cogmeter.query.fleet import FleetHealth, ProcessHealth
 
 
 class ProcessAnswer(Schema):

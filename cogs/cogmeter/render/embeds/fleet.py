@@ -17,7 +17,7 @@ from cogmeter.render.palette import DisplayState, state_of
 from cogmeter.times import utc
 
 if TYPE_CHECKING:
-    from cogmeter.diagnostics.process_health import FleetHealth, ProcessHealth
+    from cogmeter.query.fleet import FleetHealth, ProcessHealth
 
 LISTED: Final = 25
 _LINES: Final = 3_500  # characters of the list

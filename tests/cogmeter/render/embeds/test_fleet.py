@@ -6,8 +6,7 @@ import pytest
 from fleet_store import FOUR, LONG_NAME, MANY, Member
 
 from cogmeter.diagnosis import Check, Status
-from cogmeter.diagnostics.process_health import FleetHealth, ProcessHealth
-from cogmeter.query.fleet import ONE_PROCESS, FleetProcess, ProcessState
+from cogmeter.query.fleet import ONE_PROCESS, FleetHealth, FleetProcess, ProcessHealth, ProcessState
 from cogmeter.query.records import Figures, Range
 from cogmeter.render.embeds.fleet import LISTED, fleet_embed
 from cogmeter.render.embeds.limits import DESCRIPTION
@@ -22,11 +21,12 @@ def judged(member, status=Status.HEALTHY, reason="0 of 100 operations failed"):
     process = FleetProcess(
         member.name, member.version, member.shards, "host", 1, 0, 0, silent_us, state, figures, member.lag_ms * 1000
     )
-    return ProcessHealth(process, Check(member.name, status, reason))
+    life = "alive" if state is ProcessState.ALIVE else "silent for 2 min 5 s"
+    return ProcessHealth(process, Check(member.name, status, reason), life)
 
 
-def embed_of(*processes, versions=None):
-    return fleet_embed(FleetHealth(SPAN, processes, versions or {}))
+def embed_of(*processes, text="the fleet"):
+    return fleet_embed(FleetHealth(SPAN, processes, {}, text))
 
 
 def test_a_database_of_one_process_has_one_sentence():
@@ -36,13 +36,10 @@ def test_a_database_of_one_process_has_one_sentence():
 def test_each_process_has_its_figures_and_the_bad_ones_the_reason():
     silent = judged(FOUR[1], Status.UNHEALTHY, "no sign of life, and no orderly end")
     failing = judged(FOUR[2], Status.UNHEALTHY, "40 of 100 operations failed, more than 5%")
-    embed = embed_of(silent, failing, judged(FOUR[0]), versions={"1.4": 1, "1.5": 1})
+    embed = embed_of(silent, failing, judged(FOUR[0]), text="2 of 3 alive")
     lines = embed.description.splitlines()
     assert embed.title == "Fleet: unhealthy"
-    assert lines[0] == (
-        "**2 of 3 processes alive; silent: shards 4-7 (2 min 5 s); not healthy: shards 8-11;"
-        " versions differ: 1.4 (1), 1.5 (1)**"
-    )
+    assert lines[0] == "**2 of 3 alive**"
     assert lines[2] == "\N{OCTAGONAL SIGN} **shards 4-7** silent for 2 min 5 s · version 1.5"
     assert lines[3] == "\N{OCTAGONAL SIGN} **shards 8-11** alive · version 1.5"
     assert lines[4].endswith(
