@@ -78,7 +78,7 @@ async def flusher_finding(monitor):
     return next(finding for finding in await examine(monitor) if finding.name == "flusher")
 
 
-async def test_an_outage_is_said_and_everything_is_stored_once_after_it(monitor, database, tmp_path):
+async def test_an_outage_is_logged_and_everything_is_stored_once_after_it(monitor, database, tmp_path):
     flusher = monitor.flusher
     assert (tmp_path / "spools" / "spool-one.db").exists()
     record(monitor, 10)
