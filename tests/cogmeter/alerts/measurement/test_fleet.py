@@ -49,6 +49,9 @@ class Shared:
                 found.append(LiveMinute(run, run == self.own, SealedSlot(Tier.MINUTE, start_us, run << 33, 0, slot)))
         return found
 
+    async def processes(self):
+        return []
+
     async def series(self):
         return SERIES
 
