@@ -177,7 +177,8 @@ def _last_runs(monitor: Monitor, name: str) -> str:
 def _rules(monitor: Monitor) -> Iterator[Finding]:
     faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
     failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
-    text = failed or f"{engine.checks} checks, {len(engine.active)} active alerts"
+    checks = f"{engine.checks} checks" if monitor.leadership.leads else "checked by the process that leads"
+    text = failed or f"{checks}, {len(engine.active)} active alerts"
     unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
     if unknown:
         names = formatting.cut(", ".join(sorted(unknown)), 200)
