@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from cutting_proxy import CuttingProxy
 from postgres_server import PROGRAMS, Server, server
@@ -24,7 +25,7 @@ from cogmeter.recording.buffer import Buffer
 from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.model import BatchId
+from cogmeter_storage.model import DAY_US, BatchId, Retention
 from cogmeter_storage.process import Process
 from cogmeter_storage.spool import Spool
 from cogmeter_storage.usage import UsageBatch
@@ -228,6 +229,21 @@ async def test_another_start_does_not_store_again_what_a_killed_one_had_stored(p
     await store.close()
 
 
+async def test_the_ids_of_batches_are_removed_with_their_operations(database):
+    store = await open_at(database)
+    ids = await store.series_ids([("a", "1")])
+    now_us = int(time.time() * 1e6)
+    await store.append([[(ids[0], now_us, 1, 0, None, None)]], now_us=now_us, batch=BatchId("x", 1))
+    retention = Retention(raw_hours=1, hour_hours=1, day_hours=1, error_hours=1)
+    for days, left in ((0, 1), (3, 0)):
+        await store.append([], now_us=now_us + days * DAY_US)
+        await store.fold(now_us=now_us + days * DAY_US)
+        await store.clean(retention, now_us=now_us + days * DAY_US)
+        with psycopg.connect(database.url("postgres")) as raw:
+            assert raw.execute("SELECT count(*) FROM cogmeter.stored_batch").fetchone() == (left,)
+    await store.close()
+
+
 @pytest.mark.parametrize("cut", ["lost", "unanswered"])
 async def test_errors_and_usage_are_counted_once_when_their_commit_was_cut(proxy, make_errors, cut):
     store = await open_at(proxy)
@@ -395,7 +411,8 @@ async def test_two_minutes_without_the_server_under_load(database, tmp_path, rec
     """The lag of the loop is reported, not asserted."""
     outage_s = float(os.environ.get("COGMETER_OUTAGE_SECONDS", "120"))
     lags = {}
-    async with writing(database, tmp_path, capacity=300_000) as (flusher, load):
+    capacity = int(outage_s * 2_000)  # a quarter of it is recorded in a part of the outage
+    async with writing(database, tmp_path, capacity=capacity) as (flusher, load):
         await until(lambda: flusher.written)
         await asyncio.sleep(outage_s / 4)
         lags["before"] = load.measured()
