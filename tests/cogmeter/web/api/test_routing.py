@@ -161,7 +161,7 @@ async def test_a_question_is_read_into_its_model(served, stage):
 @pytest.mark.parametrize(
     ("query", "parameter", "said"),
     [
-        ("nonsense=1", "nonsense", "nonsense is not a known parameter. Allowed: since, until, pageSize"),
+        ("nonsense=1", "nonsense", "nonsense is not a known parameter. Allowed: since, until, process, pageSize"),
         ("page_size=7", "page_size", "is not a known parameter"),
         ("service=other", "service", "is not a known parameter"),
         ("pageSize=1&pageSize=2", "pageSize", "pageSize is repeated"),
