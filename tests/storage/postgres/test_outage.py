@@ -407,9 +407,9 @@ def wait_for_true(condition, limit_s=30.0):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-async def test_two_minutes_without_the_server_under_load(database, tmp_path, record_property):
+async def test_a_long_time_without_the_server_under_load(database, tmp_path, record_property):
     """The lag of the loop is reported, not asserted."""
-    outage_s = float(os.environ.get("COGMETER_OUTAGE_SECONDS", "120"))
+    outage_s = float(os.environ.get("COGMETER_OUTAGE_SECONDS", "20"))
     lags = {}
     capacity = int(outage_s * 2_000)  # a quarter of it is recorded in a part of the outage
     async with writing(database, tmp_path, capacity=capacity) as (flusher, load):
