@@ -113,7 +113,8 @@ def test_a_secret_in_the_wrong_option_is_not_repeated(cogmeter, seed, some, argu
 def test_a_secret_in_the_databases_address_is_not_repeated(cogmeter, value):
     code, out, err = cogmeter("summary", PERFORMANCE_DATABASE_URL=value)
     assert (code, out) == (3, "")
-    assert err.startswith("Error: PERFORMANCE_DATABASE_URL")
+    assert err.startswith("Error: ")
+    assert "PERFORMANCE_DATABASE_URL" in err
     assert "s3cret" not in err
 
 

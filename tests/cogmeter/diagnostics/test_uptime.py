@@ -147,7 +147,7 @@ def test_people_outside_notice_only_alerts_of_rules_that_degrade_the_bot():
     noticed = {rule.name for rule in RULES.values() if rule.degrades}
     assert noticed == {
         *("error_rate", "response_time", "burn_rate", "dependency", "acknowledgement", "stall", "gateway_latency"),
-        *("disconnects", "dead_loops", "hung", "rate_limits"),
+        *("disconnects", "dead_loops", "hung", "rate_limits", "process_silent"),
     }
 
 
