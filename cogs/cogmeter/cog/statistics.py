@@ -11,21 +11,21 @@ from discord import app_commands
 
 from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
-from cogmeter.cog.views import AnswerRequest, Buttons, worst_command
-from cogmeter.diagnosis import status_of, worst
-from cogmeter.diagnostics.judgement import judge
+from cogmeter.cog.views import AnswerRequest, Buttons
+from cogmeter.diagnosis import Status
+from cogmeter.diagnostics.judgement import exceeded, judge, problem_order
 from cogmeter.query.records import UnknownNameError
+from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import in_background
 from cogmeter.render.embeds.attention import active_alert_lines, attention_lines
 from cogmeter.render.embeds.statistics import of_process, slowest_embed, stats_embed, summary_embed, unknown_embed
 from cogmeter.render.links import stats_link
 from cogmeter.settings import buffer_setting
-from cogmeter_storage.alerting import SENT
 
 if TYPE_CHECKING:
-    from cogmeter.diagnosis import Status
-    from cogmeter.monitor.monitor import Monitor
-    from cogmeter.query.records import Overview, ServiceStats
+    from collections.abc import Sequence
+
+    from cogmeter.query.records import Overview, RankedOperation, ServiceStats
 
 SLOWEST: Final = 15  # listed operations
 
@@ -75,10 +75,20 @@ async def with_worst(responder: Responder, request: AnswerRequest, overview: Ove
     """
     if request.worst is not None:
         return request
-    monitor = responder.monitor
-    view = await monitor.query.overview(request.period) if overview is None else overview
-    worst = worst_command(await monitor.attention.concerns(view, monitor.alerting.engine.active), view.commands)
-    return dataclasses.replace(request, worst=worst)
+    view = await responder.monitor.query.overview(request.period) if overview is None else overview
+    return dataclasses.replace(request, worst=await _worst_command(responder, view.commands))
+
+
+async def _worst_command(responder: Responder, commands: Sequence[RankedOperation]) -> tuple[str, str] | None:
+    """Return the worst command by ``problem_order``, as the overview of the dashboard orders them."""
+    limits = responder.monitor.alerting.limits
+    orders = {}
+    now = await responder.health.operations({(command.service, command.operation) for command in commands})
+    async for command in paced(commands):
+        name = (command.service, command.operation)
+        judged = judge(command.figures, limits, *name)
+        orders[name] = problem_order(now[name].check.status, judged.status, command.figures)
+    return max(orders, key=lambda name: orders[name], default=None)
 
 
 async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswer:
@@ -97,7 +107,7 @@ async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswe
         summary, picture, status=verdict.status, verdict_text=verdict.text, attention=lines, buffer_setting=setting
     )
     embed = of_process(embed, request.process)
-    request = dataclasses.replace(request, worst=worst_command(concerns, summary.commands))
+    request = dataclasses.replace(request, worst=await _worst_command(responder, summary.commands))
     return CommandAnswer(embed, picture, Buttons(responder, request))
 
 
@@ -108,23 +118,22 @@ async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
         stats = await query.stats(request.service or "", request.operation, request.period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
-    status = _present(monitor, stats)
+    status = await _present(responder, stats)
+    past = exceeded(stats.total, monitor.alerting.limits, stats.service, stats.operation or "")
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
-    embed = stats_embed(stats, picture, status=status, link=stats_link(monitor.settings, stats))
+    embed = stats_embed(stats, picture, status=status, exceeded=past, link=stats_link(monitor.settings, stats))
     return CommandAnswer(of_process(embed, request.process), picture, buttons)
 
 
-def _present(monitor: Monitor, stats: ServiceStats) -> Status:
-    """Return the status of a service or operation: that of its range, and not better than its active alerts."""
-    alerts = (
-        alert
-        for alert in monitor.alerting.engine.active
-        if alert.service == stats.service and stats.operation in {None, alert.operation}
-    )
-    judged = judge(stats.total, monitor.alerting.limits, stats.service, stats.operation or "").status
-    return worst([judged, *(status_of(alert.severity) for alert in alerts if alert.state in SENT)])
+async def _present(responder: Responder, stats: ServiceStats) -> Status:
+    """Return the status of a service or operation now, as the dashboard shows it."""
+    if stats.operation is not None:
+        name = (stats.service, stats.operation)
+        return (await responder.health.operations({name}))[name].check.status
+    whole = (await responder.health.services()).get(stats.service)
+    return Status.UNKNOWN if whole is None else whole.check.status
 
 
 async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:

@@ -18,17 +18,15 @@ from cogmeter.cog.responder import FAILED, REFUSED, STORE_FAILED, CommandAnswer,
 from cogmeter.notifiers.discord_channel.channel import BROKEN, NO_MENTIONS
 from cogmeter.query.records import Period
 from cogmeter.recording.background import own_work
-from cogmeter.recording.service_names import BY_OPERATION, label
+from cogmeter.recording.service_names import label
 from cogmeter.render.escape import code
 from cogmeter.render.formatting import cut
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from cogmeter.cog.responder import Responder
-    from cogmeter.diagnosis import Concern
-    from cogmeter.query.records import RankedOperation
     from cogmeter_storage.errors import ErrorKind
 
 OPEN_S: Final = 870.0  # after the last press; Discord lets an answer be edited for 15 minutes
@@ -112,15 +110,6 @@ STATE_WAYS: Final = {
     "resources": [("Health", "health"), ("Summary", "summary")],
 }
 COMMANDS: Final = {"slowest": "summary"}  # of answers that have no command of their own
-
-
-def worst_command(concerns: Sequence[Concern], commands: Sequence[RankedOperation]) -> tuple[str, str] | None:
-    """Return the command that needs attention most; without any, the one with most failures, else the slowest one."""
-    for concern in concerns:
-        if concern.subject is not None and concern.subject[0] in BY_OPERATION and concern.subject[1]:
-            return concern.subject
-    worst = max(commands, key=lambda command: (command.figures.failures, command.figures.p95_us or 0.0), default=None)
-    return None if worst is None else (worst.service, worst.operation)
 
 
 class Buttons(discord.ui.View):

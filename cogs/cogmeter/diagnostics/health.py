@@ -9,7 +9,7 @@ from cogmeter.diagnosis import STALE_S
 from cogmeter.diagnostics import bot_checks, monitor_checks
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs, judge_state
 from cogmeter.diagnostics.judgement import store_health, verdict
-from cogmeter.diagnostics.service_health import ServiceHealthChecks
+from cogmeter.diagnostics.service_health import ServiceHealthChecks, judge_operations
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import in_background
@@ -17,7 +17,7 @@ from cogmeter.watch.gateway import heard_s, shard_states
 from cogmeter_storage.base import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from cogmeter.diagnosis import BotState, Check, ServiceHealth, Verdict
     from cogmeter.monitor.monitor import Monitor
@@ -71,6 +71,10 @@ class Health:
             services = {}
         judged = [service.check for name, service in services.items() if not in_background(name)]
         return verdict(alerts, judged, await self.components())
+
+    async def operations(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], ServiceHealth]:
+        """Return the health now of these pairs of service and operation; of a service as a whole, see ``services``."""
+        return await judge_operations(self._monitor, wanted)
 
     async def state(self) -> BotState:
         """Return the state of every part of the bot now.

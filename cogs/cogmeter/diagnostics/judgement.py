@@ -58,6 +58,12 @@ class Judgement:
     failing: bool = False  # the error rate exceeds its threshold, or most of a few operations failed
     slow: bool = False  # the response time exceeds its threshold
     reason: str = "no operations"
+    few: bool = False  # there are fewer operations than an alert needs
+
+    @property
+    def exceeded(self) -> str:
+        """Which threshold was exceeded; empty if none."""
+        return self.reason if self.status in {Status.DEGRADED, Status.UNHEALTHY} and not self.few else ""
 
 
 class JudgedAlert(Protocol):
@@ -66,6 +72,11 @@ class JudgedAlert(Protocol):
     @property
     def service(self) -> str:
         """The service, or ``(bot)``."""
+        ...
+
+    @property
+    def operation(self) -> str | None:
+        """The operation; empty or None: the service as a whole."""
         ...
 
     @property
@@ -80,6 +91,7 @@ class JudgedAlert(Protocol):
 
 
 A = TypeVar("A", bound=JudgedAlert)
+K = TypeVar("K")
 
 
 def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], components: Collection[Check]) -> Verdict:
@@ -105,11 +117,20 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
 
 def worst_alerts(active: Iterable[A]) -> dict[str, A]:
     """Return each service's worst alert that has fired, is not muted and is not only information."""
-    found: dict[str, A] = {}
-    for alert in active:
-        known = found.get(alert.service)
+    return _worst_by((alert.service, alert) for alert in active)
+
+
+def worst_operation_alerts(active: Iterable[A]) -> dict[tuple[str, str], A]:
+    """Return the worst such alert by service and operation; of a whole service, the operation is empty."""
+    return _worst_by(((alert.service, alert.operation or ""), alert) for alert in active)
+
+
+def _worst_by(named: Iterable[tuple[K, A]]) -> dict[K, A]:
+    found: dict[K, A] = {}
+    for key, alert in named:
+        known = found.get(key)
         if alert.state in SENT and alert.severity != INFO and (known is None or known.severity != CRITICAL):
-            found[alert.service] = alert
+            found[key] = alert
     return found
 
 
@@ -121,6 +142,20 @@ def alert_count(severities: Collection[str]) -> str:
     count = sum(severity == worst_one for severity in severities)
     of = f"{count} {worst_one}" if count < len(severities) else worst_one
     return f"{formatting.counted(len(severities), 'active alert')} ({of})"
+
+
+def problem_order(now: Status, in_range: Status, figures: Measured) -> tuple[int, int, int, float]:
+    """Return the key that orders commands and services by their problems, the worst one largest, on every surface.
+
+    What is wrong now comes first, then what exceeded a threshold in the range, then most failures, then the slowest.
+    """
+    ranks = {Status.DEGRADED: 1, Status.UNHEALTHY: 2}
+    return ranks.get(now, 0), ranks.get(in_range, 0), figures.failures, figures.response_us("p95") or 0.0
+
+
+def exceeded(figures: Measured, limits: Limits, service: str, operation: str = "") -> str:
+    """Return which threshold these operations of a range exceeded; empty if none."""
+    return judge(figures, limits, service, operation).exceeded
 
 
 def judge(figures: Measured, limits: Limits, service: str = "", operation: str = "") -> Judgement:
@@ -136,9 +171,13 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     errors, failing = _error_rate(figures, limits, ERROR_RATE.subject(service, operation))
     times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service or BOT, operation))
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
+    needed = limits.of(ERROR_RATE.subject(service, operation)).min_operations
+    few = figures.operations < needed
+    if few:
+        counts += f", too few {'to judge' if errors is Status.HEALTHY else 'for an alert'} ({needed} needed)"
     parts = (slow, counts) if slow and not failing else (counts + failing, slow)  # what is wrong comes first
     reason = "; ".join(text for text in parts if text)
-    return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason)
+    return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason, few)
 
 
 def _error_rate(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:

@@ -1,4 +1,4 @@
-"""Judges each recorded service by its operations within the alerts' window."""
+"""Judges services, and operations of them, by what ended within the alerts' window."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.diagnosis import Check, ServiceHealth, Status, status_of
-from cogmeter.diagnostics.judgement import judge, worst_alerts
+from cogmeter.diagnostics.judgement import judge, worst_alerts, worst_operation_alerts
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import alert_text
 from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,6 +84,34 @@ class ServiceHealthChecks:
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
 
 
+async def judge_operations(
+    monitor: Monitor, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], ServiceHealth]:
+    """Return the health of these pairs of service and operation, each by its own alerts and operations alone."""
+    window = monitor.alerting.evaluator.window
+    alerts = worst_operation_alerts(monitor.alerting.engine.active)
+    numbers = {name: number for number, name in enumerate(window.series) if name in wanted}
+    places = [number for number in numbers.values() if window.by_series.operations[number]]
+    counts = window.by_series
+    columns = (counts.operations, counts.failures, counts.sum_us)
+    rows = [column[places].tolist() for column in columns]
+    quantiles_us = await asyncio.to_thread(_quantiles_us, window.histograms_of(np.array(places, dtype=np.int64)))
+    none = f"no runs in the last {formatting.last(window.length_s)}"
+    health = {name: ServiceHealth(Check(label(*name), Status.UNKNOWN, none)) for name in wanted}
+    for name, alert in alerts.items():
+        if name in health:
+            health[name] = ServiceHealth(Check(label(*name), status_of(alert.severity), alert_text(alert)))
+    figures = zip([window.series[place] for place in places], quantiles_us, *rows, strict=True)
+    async for name, percentiles_us, operations, failures, sum_us in paced(figures):
+        measured = _measured(percentiles_us, operations, failures, sum_us)
+        status, reason = _judged(monitor, measured, alerts.get(name), *name)
+        check = Check(label(*name), status, reason)
+        health[name] = ServiceHealth(
+            check, operations, failures / operations, sum_us / operations, measured.response_us("p95")
+        )
+    return health
+
+
 async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert]) -> dict[str, ServiceHealth]:
     """Return the health of the services with operations in the window."""
     counts, clock_s, at_us = window.by_service, time.perf_counter(), now_us()
@@ -96,18 +125,14 @@ async def _active(monitor: Monitor, window: Window, alerts: Mapping[str, Alert])
     figures = zip(names, quantiles_us, *rows, strict=True)
     async for name, percentiles_us, operations, failures, sum_us, began_s in paced(figures):
         age_s = 0.0 if math.isnan(began_s) else clock_s - began_s
-        # The window keeps no maximum, but the duration of a single operation is its sum.
-        p50, p95, p99 = percentiles_us if operations > 1 else [float(sum_us)] * 3
-        measured = _WindowFigures(
-            operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99}
-        )
-        status, reason = _judged(monitor, name, measured, alerts.get(name))
+        measured = _measured(percentiles_us, operations, failures, sum_us)
+        status, reason = _judged(monitor, measured, alerts.get(name), name)
         health[name] = ServiceHealth(
             Check(name, status, reason, age_s),
             operations,
             failures / operations,
             sum_us / operations,
-            p95,
+            measured.response_us("p95"),
             at_us - int(age_s * 1e6),
         )
     return health
@@ -128,9 +153,17 @@ def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
     return answers
 
 
-def _judged(monitor: Monitor, name: str, measured: _WindowFigures, alert: Alert | None) -> tuple[Status, str]:
+def _measured(percentiles_us: Sequence[float], operations: int, failures: int, sum_us: int) -> _WindowFigures:
+    # The window keeps no maximum, but the duration of a single operation is its sum.
+    p50, p95, p99 = percentiles_us if operations > 1 else [float(sum_us)] * 3
+    return _WindowFigures(operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99})
+
+
+def _judged(
+    monitor: Monitor, measured: _WindowFigures, alert: Alert | None, service: str, operation: str = ""
+) -> tuple[Status, str]:
     """Return the status by the active alert, else by the thresholds in effect."""
     if alert is not None:
         return status_of(alert.severity), alert_text(alert)
-    judgement = judge(measured, monitor.alerting.limits, name)
+    judgement = judge(measured, monitor.alerting.limits, service, operation)
     return judgement.status, judgement.reason

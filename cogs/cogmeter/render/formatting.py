@@ -228,6 +228,11 @@ def length(length_us: int) -> str:
     return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 
 
+def last(length_s: float) -> str:
+    """Format a length after "the last": ``minute``, ``5 min``, ``24 h``."""
+    return "minute" if length_s == 60 else duration(length_s * 1e6)
+
+
 def clean(text: str) -> str:
     """Return one printable line: control characters, line ends and broken surrogates become single spaces.
 

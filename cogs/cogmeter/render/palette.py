@@ -27,7 +27,7 @@ class DisplayState(enum.Enum):
     HEALTHY = ("healthy", 0x4CB387)
     DEGRADED = ("degraded", 0xFFC440)
     UNHEALTHY = ("unhealthy", 0xFF8466)
-    NEUTRAL = ("no data", 0x6D7683)
+    NEUTRAL = ("unknown", 0x6D7683)
 
     def __init__(self, word: str, colour: int) -> None:
         self.word = word

@@ -324,7 +324,7 @@ async def test_facts_are_read_from_the_store(store):
         "most common error: ValueError in cogs/graph.py:42 in Graph.ask"
     )
     assert (first.people, first.target, first.subject) == (3, "error:1", (COMMANDS, "ask"))
-    assert second.text == "shop: 2 of 3 operations failed, in the last 24 hours"
+    assert second.text == "shop: 2 of 3 operations failed, too few for an alert (20 needed), in the last 24 hours"
     only = await attention.concerns(await query.overview(SPAN, services={"shop"}), [alert], {"shop"})
     assert [concern.text for concern in only] == [second.text]
 

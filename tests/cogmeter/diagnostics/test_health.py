@@ -356,6 +356,26 @@ async def test_services_are_judged_by_their_alerts_then_by_their_error_rate(moni
         assert (await Health(monitor).services())["bad"].check.reason == alert.message
 
 
+async def test_an_operation_is_judged_by_its_own_operations_and_alerts_alone(monitored):
+    async with monitored(connected=False, alert_window=60, alert_min_operations=15) as monitor:
+        await record(monitor, "graph", 30)
+        for _ in range(30):
+            monitor.recorder.record("graph", "query", duration_ms=20, error="gone")
+        monitor.recorder.record("graph", "link", duration_ms=20)
+        await until(lambda: monitor.flusher.written >= 61)
+        await monitor.alerting.check()
+        health = Health(monitor)
+        assert (await health.services())["graph"].check.status is Status.UNHEALTHY
+        names = [("graph", "ask"), ("graph", "query"), ("graph", "link"), ("graph", "mood")]
+        found = [one.check for one in (await health.operations(set(names))).values()]
+        assert {(one.name.removeprefix("graph").strip(" :/"), one.status, one.reason) for one in found} == {
+            ("ask", Status.HEALTHY, "0 of 30 operations failed"),
+            ("query", Status.UNHEALTHY, "30 of 30 operations failed, more than 5%"),
+            ("link", Status.HEALTHY, "0 of 1 operations failed, too few to judge (15 needed)"),
+            ("mood", Status.UNKNOWN, "no runs in the last minute"),
+        }
+
+
 async def test_a_quiet_service_is_unknown_with_when_it_was_last_seen(monitored):
     async with monitored(connected=False) as monitor:
         (series,) = await monitor.store.series_ids([("quiet", "ask")])

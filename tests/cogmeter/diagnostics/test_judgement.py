@@ -10,6 +10,7 @@ from cogmeter.diagnosis import Check, Status
 from cogmeter.diagnostics.judgement import (
     StoredHealth,
     judge,
+    problem_order,
     settings_of_bot,
     store_health,
     stored_health,
@@ -56,6 +57,29 @@ def test_the_reason_names_the_counts_and_the_thresholds():
     assert found.reason.startswith("78 of 1,000 operations failed, more than 5")
     assert found.reason.endswith("average response time of 6 s, more than 5 s")
     assert judge(figures(100), limits()).reason == "0 of 100 operations failed"
+
+
+def test_the_reason_says_that_there_are_too_few_operations_to_judge():
+    rare = judge(figures(4, 2), limits(), "chat")
+    assert (rare.status, rare.reason) == (Status.HEALTHY, "2 of 4 operations failed, too few to judge (15 needed)")
+    most = judge(figures(4, 3), limits(), "chat")
+    assert (most.status, most.reason) == (Status.DEGRADED, "3 of 4 operations failed, too few for an alert (15 needed)")
+    assert (most.exceeded, judge(figures(100, 20), limits()).exceeded) == (
+        "",
+        "20 of 100 operations failed, more than 5%",
+    )
+
+
+def test_the_worst_is_what_is_wrong_now_then_what_was_and_only_then_the_largest():
+    large, small = figures(1_000, 900), figures(20, 1)
+    orders = [
+        problem_order(Status.HEALTHY, Status.HEALTHY, small),
+        problem_order(Status.UNKNOWN, Status.HEALTHY, large),
+        problem_order(Status.HEALTHY, Status.UNHEALTHY, small),
+        problem_order(Status.DEGRADED, Status.HEALTHY, small),
+        problem_order(Status.UNHEALTHY, Status.HEALTHY, small),
+    ]
+    assert orders == sorted(orders)
 
 
 @given(operations=st.integers(1, 10_000), failures=st.integers(0, 10_000), mean_ms=st.floats(0, 1e6))

@@ -93,11 +93,12 @@ def stats_embed(
     picture: Picture | None = None,
     *,
     status: Status = Status.HEALTHY,
+    exceeded: str = "",
     link: str | None = None,
 ) -> discord.Embed:
     """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters.
 
-    ``link`` leads to the dashboard.
+    ``status`` is that of now, ``exceeded`` is what exceeded a threshold in the range. ``link`` leads to the dashboard.
     """
     if not stats.total.operations:
         name = stats.service if stats.operation is None else stats.operation
@@ -105,10 +106,12 @@ def stats_embed(
     state = state_of(status)
     embed = discord.Embed(
         title=f"{_subject(stats)} Statistics ({_titled(stats.range.label)})",
-        description=_busiest(f"**{state.word.capitalize()}**", stats),
+        description=_busiest(f"**{state.word.capitalize()}** now", stats),
         colour=state.colour,
         url=link,
     )
+    if exceeded:
+        embed.description = f"{embed.description}\nExceeded in this range: {exceeded}"
     if link:
         embed.description = f"{embed.description}\n{dashboard_line(link)}"
     _success(embed, stats)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.diagnosis import NO_CONCERN, Status, left_out_text
-from cogmeter.diagnostics.judgement import judge
+from cogmeter.diagnostics.judgement import judge, problem_order
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
 from cogmeter.render import formatting as text
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cogmeter.diagnosis import Concern, ServiceHealth
+    from cogmeter.diagnosis import Concern
     from cogmeter.query.records import Figures, Overview, RankedOperation
     from cogmeter_storage.alerting import Alert
 
 
 LISTED: Final = 200  # rows of each table: the busiest ones
 TOP_ERRORS: Final = 5
-_PROBLEMS: Final = {Status.UNHEALTHY: 4, Status.DEGRADED: 2}  # other states: 0
 # The pages that show more about a finding, by its target; of a service, its own page.
 LINKS: Final = {
     "errors": f"{HOME}/errors",
@@ -55,13 +54,10 @@ class Row:
     url: str
     figures: Figures
     before: Figures | None
-    status: Status
+    status: Status  # now, in the alert window
+    exceeded: str  # the threshold that its operations in the range exceeded; empty: none
+    order: tuple[int, int, int, float]  # among problems, the worst largest
     spark: Spark | None
-
-    @property
-    def problem(self) -> float:
-        """Its weight among problems: unhealthy rows come before degraded ones, then by the error rate."""
-        return _PROBLEMS.get(self.status, 0) + self.figures.error_rate
 
 
 async def show_overview(view: PageView[PageParams]) -> web.Response:
@@ -74,7 +70,10 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     before = await view.query.overview(span.before, services=selected)
     active = monitor.alerting.engine.active  # one reading for the whole page
     checks, verdict = await health.vital(), await health.verdict(active)
-    tables = _Tables(view, before, await _sparks(view, overview), await health.services())
+    named = {(ranked.service, ranked.operation) for ranked in overview.commands[:LISTED]}
+    present = {(name, ""): one.check.status for name, one in (await health.services()).items()}
+    present |= {name: one.check.status for name, one in (await health.operations(named)).items()}
+    tables = _Tables(view, before, await _sparks(view, overview), present)
     alerts = _alerts(active, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
@@ -135,39 +134,36 @@ class _Tables:
         view: PageView[PageParams],
         before: Overview,
         sparks_by_name: Mapping[tuple[str, str], Spark],
-        health: Mapping[str, ServiceHealth],
+        present: Mapping[tuple[str, str], Status],
     ) -> None:
         self._view = view
         self._sparks = sparks_by_name
-        self._health = health
+        self._present = present
         self._before = {(name, ""): figures for name, figures in (*before.services, *before.background)}
         self._before |= {(ranked.service, ranked.operation): ranked.figures for ranked in before.commands}
 
     def commands(self, commands: Iterable[RankedOperation]) -> list[Row]:
-        """Return a row for each command, judged by its operations in the range."""
-        limits = self._view.monitor.alerting.limits
-        return [
-            self._row(
-                ranked.label,
-                (ranked.service, ranked.operation),
-                ranked.figures,
-                judge(ranked.figures, limits, ranked.service, ranked.operation).status,
-            )
-            for ranked in commands
-        ]
+        """Return a row for each command."""
+        return [self._row(ranked.label, (ranked.service, ranked.operation), ranked.figures) for ranked in commands]
 
     def services(self, services: Iterable[tuple[str, Figures]]) -> list[Row]:
-        """Return a row for each service, with its present health."""
-        present = self._health
-        return [
-            self._row(name, (name, ""), figures, present[name].check.status if name in present else Status.UNKNOWN)
-            for name, figures in services
-        ]
+        """Return a row for each service."""
+        return [self._row(name, (name, ""), figures) for name, figures in services]
 
-    def _row(self, shown: str, name: tuple[str, str], figures: Figures, status: Status) -> Row:
+    def _row(self, shown: str, name: tuple[str, str], figures: Figures) -> Row:
         service, operation = name
-        url = self._view.service(service, operation=operation or None)
-        return Row(shown, url, figures, self._before.get(name), status, self._sparks.get(name))
+        now = self._present.get(name, Status.UNKNOWN)
+        judged = judge(figures, self._view.monitor.alerting.limits, service, operation)
+        return Row(
+            shown,
+            self._view.service(service, operation=operation or None),
+            figures,
+            self._before.get(name),
+            now,
+            judged.exceeded,
+            problem_order(now, judged.status, figures),
+            self._sparks.get(name),
+        )
 
 
 def _link(view: PageView[PageParams], concern: Concern) -> str:

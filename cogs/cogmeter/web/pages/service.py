@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BeforeValidator
 
+from cogmeter.diagnostics.judgement import exceeded
 from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
@@ -47,6 +48,8 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
     slow = await slow_runs(query, span, service, operation)
     top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
+    health = view.shared.health
+    whole = (await health.services()).get(service)
     # The table lists all operations, also when one of them is selected.
     operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
     return await page_response(
@@ -60,7 +63,9 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         operation=operation,
         stats=stats,
         uptime_bar=(await uptime_bars(store, view.now_us)).of(service),
-        health=(await view.shared.health.services()).get(service),
+        health=whole if operation is None else (await health.operations({(service, operation)}))[service, operation],
+        whole=None if operation is None else whole,
+        exceeded=exceeded(stats.total, view.monitor.alerting.limits, service, operation or ""),
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
         histogram=await histogram(store, ids, span, stats.total),

@@ -1,6 +1,7 @@
 """What the pages say, as they leave the server."""
 
 import re
+import time
 from datetime import datetime, timedelta
 from html import unescape
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
 from cogmeter.web.pages.sparks import STEP
 from cogmeter.web.server.assets import unbroken
+from cogmeter_storage.model import Outcome
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
 HTML = {"headers": {"Accept": "text/html"}}
@@ -360,3 +362,23 @@ async def test_the_overview_begins_with_what_needs_attention_and_its_verdict_fol
         }
         one = (await web.get("/api/performance/dashboard?services=shop")).json()
         assert one["attention"] == [told]
+
+
+async def test_health_is_that_of_now_and_what_exceeded_in_the_range_has_its_own_mark(served):
+    async with served() as web:
+        store, now_us = web.monitor.store, time.time_ns() // 1000
+        mood, look = await store.series_ids([("discord.commands", "mood"), ("discord.commands", "look")])
+        failed = [(look, now_us - 10 * 60_000_000, 9, Outcome.ERROR, "gone", None)] * 30
+        await store.append([[*failed, (mood, now_us - 10 * 60_000_000, 9, Outcome.OK, None, None)]], now_us=now_us)
+        overview = (await web.get("/performance?period=1h", **HTML)).text
+        pages = [
+            (await web.get(f"/performance/services/discord.commands?period=1h&operation={name}", **HTML)).text
+            for name in ("mood", "look")
+        ]
+    assert re.findall(r'data-label="Health now" data-value="3"><span class="badge unknown">unknown</span>', overview)
+    assert overview.count("exceeded in this range") == 1
+    for page in pages:
+        assert '<span class="badge unknown">unknown</span></h1>' in page
+        assert "Now: no runs in the last 5 min" in page
+    assert "Exceeded in this range" not in pages[0]
+    assert "Exceeded in this range: 30 of 30 operations failed, more than 5%" in pages[1]
