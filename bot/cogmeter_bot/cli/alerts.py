@@ -107,12 +107,11 @@ def _links(alerts: list[AlertAnswer], settings: Settings) -> list[str]:
 
 def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:
     """Return the message of an alert and its counts on one line; of a resolved one, its worst value and duration."""
-    from cogmeter.alerts.model import calm, with_counts
-    from cogmeter.render.rule_text import past_text, present_text
+    from cogmeter.alerts.model import with_counts
+    from cogmeter.render.rule_text import message_text, worded
 
-    if alert.resolved_at is not None:
-        lasted_us = round((alert.resolved_at - alert.started_at).total_seconds() * 1e6)
-        return one_line(past_text(alert.type, alert.message, alert.worst, alert.threshold, lasted_us), limit)
-    counted = with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)
-    message = counted if alert.breached else calm(alert.message)
-    return one_line(present_text(alert.type, message, alert.current, alert.threshold), limit)
+    if alert.resolved_at is not None or not alert.breached:
+        return one_line(worded(alert).message, limit)
+    return one_line(
+        message_text(with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)), limit
+    )

@@ -19,6 +19,7 @@ from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import Range, UnknownNameError
 from cogmeter.recording.service_names import labels
 from cogmeter.render import formatting
+from cogmeter.render.rule_text import worded, worded_alerts
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.comparison import comparison
@@ -151,7 +152,7 @@ class DatabaseSource:
         """Implement Source.alerts."""
         with _source_errors():
             alerts, _ = await alert_page(self._store.alerting, state, limit=limit)
-            return alerts
+            return [*map(worded, alerts)]
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """Implement Source.errors."""
@@ -210,7 +211,7 @@ class DatabaseSource:
         await self._require_data()
         with _source_errors():
             markers = await self._store.markers(time_range.since_us, time_range.until_us)
-            return await selection_answer(self._query, time_range, service=service, markers=markers)
+            return worded_alerts(await selection_answer(self._query, time_range, service=service, markers=markers))
 
     async def running(self, *, limit: int) -> RunningPage:  # noqa: ARG002 - there is nothing to limit
         """Raise NotLiveError; see Source."""
@@ -352,7 +353,8 @@ class DatabaseSource:
         alerts = await self._store.alerting.alerts(ACTIVE)
         incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
         attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits).concerns
-        return await dashboard(self._query, time_range, services=services, alerts=alerts, attention=attention)
+        answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=attention)
+        return worded_alerts(answer)
 
     async def _require_data(self) -> None:
         """Check that the database is not empty.

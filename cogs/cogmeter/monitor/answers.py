@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.redaction import quoted
+from cogmeter.render.rule_text import worded, worded_alerts
 from cogmeter.schemas.alerts import STATES, alert_page
 from cogmeter.schemas.statistics import dashboard, series, service_stats
 from cogmeter.schemas.times import between
@@ -52,7 +53,8 @@ class Answers:
         span = between(since, until, now_us())
         named = [services] if isinstance(services, str) else services
         alerts = self.alerting.engine.active
-        return await dashboard(self.query, span, services=named, alerts=alerts, attention=self.attention.concerns)
+        answer = await dashboard(self.query, span, services=named, alerts=alerts, attention=self.attention.concerns)
+        return worded_alerts(answer)
 
     async def service(
         self, name: str, operation: str | None = None, *, since: Moment | None = None, until: Moment | None = None
@@ -92,4 +94,4 @@ class Answers:
         if limit < 1 or offset < 0:
             raise ValueError(f"limit={limit} is below 1, or offset={offset} below 0")
         alerts, _ = await alert_page(self.store.alerting, state, service=service, limit=limit, offset=offset)
-        return alerts
+        return [*map(worded, alerts)]

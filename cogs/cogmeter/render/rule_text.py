@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogmeter.alerts.measurement.values import STATISTICS
-from cogmeter.alerts.model import BOT, is_calm, split_counts
+from cogmeter.alerts.model import BOT, calm, is_calm, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
 from cogmeter.alerts.rules.rule import LOOP, beyond
@@ -18,14 +18,19 @@ from cogmeter.query.records import EffectiveLimit
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.settings import Settings, env_name
+from cogmeter.times import us_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cogmeter.alerts.thresholds.calibration import Proposal
     from cogmeter.query.records import WhatIf
+    from cogmeter.schemas.alerts import AlertAnswer, AlertDetail
+    from cogmeter.schemas.selection import SelectionAnswer
+    from cogmeter.schemas.statistics import Dashboard
     from cogmeter_storage.alerting import Alert
 
+L = TypeVar("L", "Dashboard", "SelectionAnswer")
 _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "share": formatting.percent,
     "share of usual": lambda value: f"{formatting.percent(value)} of usual",
@@ -41,6 +46,8 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "number": lambda value: f"{value:g}",
 }
 BACK: Final = "back within"  # of an active alert whose last check found no breach
+_OVER: Final = "; this is over for now"
+_LASTED: Final = ", lasted "
 FIELD_LABELS: Final = {  # in lists to choose from
     "threshold": "Threshold",
     "recovery": "Recovery threshold",
@@ -137,14 +144,45 @@ def present_text(rule: str, message: str, current: float | None, threshold: floa
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
         return f"{rule_title(rule)} {BACK} its threshold of {measured(rule, threshold)} (was {measured(rule, current)})"
-    return f"{text}; this is over for now"
+    return text if text.endswith(_OVER) else f"{text}{_OVER}"
 
 
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:
     """Return a resolved alert in the past tense: "Error rate peaked at 66.7% (threshold 5%), lasted 34 min"."""
     past = extreme(rule, worst, threshold)
+    if past is None and _LASTED in message:  # it is worded already
+        return message
     text = f"{past[0]} ({past[1]})" if past else message_text(message)
-    return f"{text}, lasted {formatting.duration(max(lasted_us, 0))}"
+    return f"{text}{_LASTED}{formatting.duration(max(lasted_us, 0))}"
+
+
+def worded(answer: AlertAnswer) -> AlertAnswer:
+    """Return an alert of the API with its message in the tense of its state; the same if it is worded already.
+
+    A breach keeps the guide's message. Of a resolved alert, it becomes its worst value and duration.
+    """
+    if answer.resolved_at is not None:
+        lasted_us = us_of(answer.resolved_at) - answer.started_us
+        message = past_text(answer.type, answer.message, answer.worst, answer.threshold, lasted_us)
+    elif answer.breached:
+        return answer
+    else:
+        message = present_text(answer.type, calm(answer.message), answer.current, answer.threshold)
+    return answer.model_copy(update={"message": message})
+
+
+def worded_alerts(answer: L) -> L:
+    """Return an answer with its alerts worded."""
+    return answer.model_copy(update={"alerts": [*map(worded, answer.alerts)]})
+
+
+def worded_detail(detail: AlertDetail) -> AlertDetail:
+    """Return an alert with its events and members, worded; its end has the message of a resolved alert."""
+    alert = worded(detail.alert)
+    ended = {"message": alert.message} if alert.resolved_at is not None else {}
+    last = next((number for number, change in enumerate(detail.changes) if change.kind == "resolved"), None)
+    changes = [one.model_copy(update=ended) if number == last else one for number, one in enumerate(detail.changes)]
+    return detail.model_copy(update={"alert": alert, "changes": changes, "members": [*map(worded, detail.members)]})
 
 
 def message_text(message: str) -> str:

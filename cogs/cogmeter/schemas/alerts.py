@@ -39,7 +39,7 @@ class AlertAnswer(Schema):
 
     type: str = Field(description="The rule: error_rate, response_time, throughput, ...")
     service: str
-    message: str = Field(description="As of the last breach, also when breached is false or the alert is resolved")
+    message: str = Field(description="What is wrong; of a resolved alert, its worst value and duration")
     threshold: Number | None
     current: Number | None = Field(description="The last measured value")
     timestamp: Instant = Field(description="When it fired; while it is pending, when it started")

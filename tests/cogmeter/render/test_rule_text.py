@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from factories import make_alert
 
 from cogmeter.alerts.model import calm, is_calm, split_counts, with_counts
-from cogmeter.render.rule_text import past_text, present_text
+from cogmeter.render.rule_text import past_text, present_text, worded, worded_detail
+from cogmeter.schemas.alerts import AlertAnswer, AlertDetail, ChangeAnswer
+from cogmeter_storage.alerting import AlertChange, AlertState
 
 MESSAGE = "Error rate of 7.8% exceeds threshold of 5%"
 
@@ -36,3 +39,28 @@ def test_a_resolved_alert_has_its_peak_and_duration():
     assert text == "Error rate peaked at 66.7% (threshold 5%), lasted 34 min"
     text = past_text("response_time", MESSAGE, 5_020, 5_000, 34 * 60_000_000)
     assert text == "Response time peaked at just over 5 s (threshold 5 s), lasted 34 min"
+
+
+def test_an_alert_of_the_api_is_worded_in_the_tense_of_its_state_and_only_once():
+    began_us, minute_us = 1_700_000_000_000_000, 60_000_000
+    message = with_counts(MESSAGE, 78, 1_000)
+    facts = {"message": message, "current": 0.078, "threshold": 0.05, "worst": 0.4}
+    firing = AlertAnswer.of(make_alert(began_us, **facts))
+    assert worded(firing).message == MESSAGE
+    calmed = AlertAnswer.of(make_alert(began_us, **facts | {"message": calm(message)}))
+    over = {"state": AlertState.RESOLVED, "resolved_us": began_us + 34 * minute_us}
+    ended = AlertAnswer.of(make_alert(began_us, **facts, **over))
+    texts = {
+        worded(calmed).message: "Error rate back within its threshold of 5% (was 7.8%)",
+        worded(ended).message: "Error rate peaked at 40% (threshold 5%), lasted 34 min",
+    }
+    assert list(texts) == list(texts.values())
+    unknown = ended.model_copy(update={"threshold": None})
+    for one in (calmed, ended, unknown):
+        assert worded(worded(one)) == worded(one)
+    change = AlertChange(ended.id, "resolved", AlertState.RESOLVED, "warning", MESSAGE, 0.078, 0.05, began_us)
+    event = ChangeAnswer.of(change, "error_rate")
+    detail = AlertDetail(
+        alert=ended, changes=[event, event.model_copy(update={"kind": "fired"})], attempts=[], members=[]
+    )
+    assert [one.message for one in worded_detail(detail).changes] == [worded(ended).message, MESSAGE]

@@ -12,6 +12,7 @@ from cogmeter.alerts.review.muting import LONGEST_S, REASON, SHORTEST_S, check_s
 from cogmeter.alerts.rules import RULES
 from cogmeter.query.query import now_us
 from cogmeter.redaction import quoted
+from cogmeter.render.rule_text import worded, worded_detail
 from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import (
     AlertAnswer,
@@ -92,19 +93,19 @@ async def read_alerts(monitor: Monitor, params: AlertsParams) -> AlertPage:
     alerts, next_offset = await alert_page(
         monitor.store.alerting, params.state, service=params.service, limit=params.limit, offset=offset
     )
-    return AlertPage(alerts=alerts, next=cursor_of(next_offset))
+    return AlertPage(alerts=[*map(worded, alerts)], next=cursor_of(next_offset))
 
 
 async def read_alert(monitor: Monitor, params: AlertParams) -> AlertDetail:
     """Return one alert with its events."""
-    return await alert_detail(monitor.store.alerting, await _alert(monitor, params.id))
+    return worded_detail(await alert_detail(monitor.store.alerting, await _alert(monitor, params.id)))
 
 
 async def acknowledge_alert(monitor: Monitor, params: AlertParams, actor: str) -> AlertAnswer:
     """Acknowledge an alert."""
     alert = await _alert(monitor, params.id)
     try:
-        return AlertAnswer.of(await monitor.alerting.engine.acknowledge(alert.uid, actor, now_us()))
+        return worded(AlertAnswer.of(await monitor.alerting.engine.acknowledge(alert.uid, actor, now_us())))
     except UnknownAlertError as error:
         raise Problem(404, "Unknown alert", str(error), parameter="id") from None
     except UnevaluatedAlertError as error:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
+from cogmeter.render.rule_text import worded
 from cogmeter.schemas.alerts import AlertAnswer, MarkerAnswer
 from cogmeter.schemas.statistics import snapshot
 from cogmeter.web.api.routing import CALLER, FAULT, Route
@@ -163,7 +164,7 @@ class Live:
             ended = await self._monitor.store.alerting.alert(uid)
             if ended is not None:  # None: it never fired, and was removed
                 changed.append(ended)
-        return [self._model_event("alert", AlertAnswer.of(alert)) for alert in changed]
+        return [self._model_event("alert", worded(AlertAnswer.of(alert))) for alert in changed]
 
     async def _new_markers(self) -> list[bytes]:
         until_us = now_us() + 1

@@ -13,6 +13,7 @@ from cogmeter.exporters.table import EXPORTERS, exporter
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.background import Slicer
+from cogmeter.render.rule_text import worded_alerts
 from cogmeter.schemas.base import TimeRange
 from cogmeter.schemas.operations import (
     OperationAnswer,
@@ -150,7 +151,7 @@ async def read_selection(monitor: Monitor, params: SlowParams) -> SelectionAnswe
     span = params.span(now_us())
     markers = await monitor.chart_builder.markers(span)
     query = await params.query_of(monitor)
-    return await selection_answer(query, span, service=params.service, markers=markers)
+    return worded_alerts(await selection_answer(query, span, service=params.service, markers=markers))
 
 
 async def read_running(monitor: Monitor, params: PagedParams) -> RunningPage:

@@ -10,6 +10,7 @@ from cogmeter.query.costs import CostGrouping
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
 from cogmeter.recording.markers import MARK, cleaned
+from cogmeter.render.rule_text import worded_alerts
 from cogmeter.schemas.alerts import MarkerAnswer, Markers
 from cogmeter.schemas.costs import Costs, costs_answer
 from cogmeter.schemas.health import Gauges, gauges
@@ -88,9 +89,8 @@ async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard
     alerts = monitor.alerting.engine.active
     attention = monitor.attention.concerns
     span = params.span(now_us())
-    return await dashboard(
-        await params.query_of(monitor), span, services=params.services, alerts=alerts, attention=attention
-    )
+    query = await params.query_of(monitor)
+    return worded_alerts(await dashboard(query, span, services=params.services, alerts=alerts, attention=attention))
 
 
 async def read_service(monitor: Monitor, params: ServiceParams) -> ServiceAnswer:
