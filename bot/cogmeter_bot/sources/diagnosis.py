@@ -160,7 +160,12 @@ def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer
 def alert_checks(alerts: Iterable[AlertAnswer]) -> dict[str, Check]:
     """Return the check of each service that has an active alert, with the words of the finding about alerts."""
     worst = worst_alerts(alerts).items()
-    return {name: Check(name, status_of(alert.severity), alert_text(alert)) for name, alert in worst if name != BOT}
+    return {name: Check(name, status_of(alert.severity), _reason(alert)) for name, alert in worst if name != BOT}
+
+
+def _reason(alert: AlertAnswer) -> str:
+    """Return the words of ``render.rule_text.status_reason``."""
+    return alert_text(alert) if alert.breached else f"recovering: {alert_text(alert)}"
 
 
 def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:

@@ -34,7 +34,7 @@ from cogmeter.recording.service_names import (
     is_dependency,
 )
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import alert_text
+from cogmeter.render.rule_text import status_reason
 from cogmeter_storage.alerting import SENT
 from cogmeter_storage.model import DAY_US, HOUR_US
 
@@ -161,7 +161,7 @@ def _with_alerts(name: str, text: str, alerts: Sequence[Alert], known: Status = 
     if not sent:
         return StateItem(name, known, text)
     first = max(sent, key=lambda alert: status_of(alert.severity) is Status.UNHEALTHY)
-    return StateItem(name, worst([known, *(status_of(alert.severity) for alert in sent)]), alert_text(first))
+    return StateItem(name, worst([known, *(status_of(alert.severity) for alert in sent)]), status_reason(first))
 
 
 def _background_service(service: ServiceHealth, alerts: Sequence[Alert]) -> StateItem:

@@ -17,7 +17,7 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import alert_text
+from cogmeter.render.rule_text import status_reason
 from cogmeter_storage.histogram import quantiles
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ServiceHealthChecks:
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
         status, reason = Status.UNKNOWN, f"no operations within {formatting.duration(window_s * 1e6)}"
         if alert is not None:
-            status, reason = status_of(alert.severity), alert_text(alert)
+            status, reason = status_of(alert.severity), status_reason(alert)
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
 
 
@@ -100,7 +100,7 @@ async def judge_operations(
     health = {name: ServiceHealth(Check(label(*name), Status.UNKNOWN, none)) for name in wanted}
     for name, alert in alerts.items():
         if name in health:
-            health[name] = ServiceHealth(Check(label(*name), status_of(alert.severity), alert_text(alert)))
+            health[name] = ServiceHealth(Check(label(*name), status_of(alert.severity), status_reason(alert)))
     figures = zip([window.series[place] for place in places], quantiles_us, *rows, strict=True)
     async for name, percentiles_us, operations, failures, sum_us in paced(figures):
         measured = _measured(percentiles_us, operations, failures, sum_us)
@@ -164,6 +164,6 @@ def _judged(
 ) -> tuple[Status, str]:
     """Return the status by the active alert, else by the thresholds in effect."""
     if alert is not None:
-        return status_of(alert.severity), alert_text(alert)
+        return status_of(alert.severity), status_reason(alert)
     judgement = judge(measured, monitor.alerting.limits, service, operation)
     return judgement.status, judgement.reason

@@ -134,6 +134,11 @@ def alert_text(alert: Alert) -> str:
     return past_text(alert.rule, message, alert.worst, alert.threshold, alert.resolved_us - alert.started_us)
 
 
+def status_reason(alert: Alert) -> str:
+    """Return why a service with this alert is not healthy: its message, after "recovering" once its breach is over."""
+    return f"recovering: {alert_text(alert)}" if is_calm(alert.message) else alert_text(alert)
+
+
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
     """Return the message of an active alert: as of its breach, or that this is over for now.
 

@@ -6,7 +6,7 @@ import pytest
 from factories import make_alert
 
 from cogmeter.alerts.model import calm, is_calm, split_counts, with_counts
-from cogmeter.render.rule_text import past_text, present_text, worded, worded_detail
+from cogmeter.render.rule_text import past_text, present_text, status_reason, worded, worded_detail
 from cogmeter.schemas.alerts import AlertAnswer, AlertDetail, ChangeAnswer
 from cogmeter_storage.alerting import AlertChange, AlertState
 
@@ -64,3 +64,10 @@ def test_an_alert_of_the_api_is_worded_in_the_tense_of_its_state_and_only_once()
         alert=ended, changes=[event, event.model_copy(update={"kind": "fired"})], attempts=[], members=[]
     )
     assert [one.message for one in worded_detail(detail).changes] == [worded(ended).message, MESSAGE]
+
+
+def test_a_service_whose_alert_is_about_to_resolve_is_recovering():
+    firing = make_alert(1_700_000_000_000_000)
+    assert status_reason(firing) == MESSAGE
+    calmed = make_alert(1_700_000_000_000_000, message=calm(MESSAGE))
+    assert status_reason(calmed) == "recovering: Error rate back within its threshold of 5% (was 7.8%)"
