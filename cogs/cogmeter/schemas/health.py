@@ -81,6 +81,7 @@ class _Report(Schema):
         "verdict is not healthy. The others: the verdict, or the worst of their checks while the bot starts. Healthy "
         "and degraded return 200"
     )
+    status_reason: str = Field("", description="What the status follows from")
     verdict: VerdictAnswer | None = Field(None, description="The same on every route; null from an earlier version")
     version: str = Field(description="Version of cogmeter")
     uptime_seconds: Number = Field(description="Since cogmeter started")
@@ -93,10 +94,10 @@ class HealthAnswer(_Report):
     checks: dict[str, CheckAnswer]
 
     @classmethod
-    def of(cls, status: Status, checks: Iterable[Check], verdict: Verdict, up_s: float) -> Self:
-        """Build it from checks."""
+    def of(cls, status: Status, checks: Iterable[Check], verdict: Verdict, up_s: float, *, reason: str = "") -> Self:
+        """Build it from checks. ``reason`` is what the status follows from, if that is not the verdict."""
         answers = {check.name: CheckAnswer.of(check) for check in checks}
-        return cls(checks=answers, **_report_fields(status, verdict, up_s))
+        return cls(checks=answers, **_report_fields(status, verdict, up_s, reason))
 
 
 class ServicesHealthAnswer(_Report):
@@ -131,9 +132,10 @@ def _check_fields(check: Check) -> dict[str, Any]:
     }
 
 
-def _report_fields(status: Status, verdict: Verdict, up_s: float) -> dict[str, Any]:
+def _report_fields(status: Status, verdict: Verdict, up_s: float, reason: str = "") -> dict[str, Any]:
     return {
         "status": status,
+        "status_reason": reason or f"the verdict is {verdict.status}",
         "verdict": VerdictAnswer(status=verdict.status, text=verdict.text),
         "version": __version__,
         "uptime_seconds": rounded(up_s, 3),

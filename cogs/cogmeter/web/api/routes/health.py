@@ -56,9 +56,13 @@ async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
     health = shared.health
     checks, verdict = await health.vital(), await health.verdict()
     status = worst(check.status for check in checks)
+    reason = f"the worst of the checks is {status}"
     if status is Status.HEALTHY and verdict.status is not Status.HEALTHY:
-        status = Status.DEGRADED
-    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s), status)
+        status, reason = (
+            Status.DEGRADED,
+            f"the bot serves (all checks are healthy), but the verdict is {verdict.status}",
+        )
+    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s, reason=reason), status)
 
 
 async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
@@ -66,7 +70,8 @@ async def read_own_health(_monitor: Monitor, shared: Shared) -> Reply:
     health = shared.health
     checks, verdict = await health.own(), await health.verdict()
     status = _judged(verdict, worst(check.status for check in checks))
-    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s), status)
+    reason = f"the worst of the checks is {status}" if status is not verdict.status else ""
+    return _reply(HealthAnswer.of(status, checks, verdict, health.up_s, reason=reason), status)
 
 
 async def read_services_health(_monitor: Monitor, shared: Shared) -> Reply:

@@ -6,12 +6,14 @@ import asyncio
 import re
 import time
 from datetime import datetime
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import pytest
 
 from cogmeter import __version__
-from cogmeter.diagnosis import Check, ServiceHealth, Status
-from cogmeter.web.api.routes.health import overall
+from cogmeter.diagnosis import Check, ServiceHealth, Status, Verdict
+from cogmeter.web.api.routes.health import overall, read_health
 from cogmeter.web.pages.table import PAGES
 from cogmeter.web.server.app import ROUTES
 from cogmeter.web.server.security import is_public
@@ -182,3 +184,23 @@ async def test_many_services_are_all_listed(served):
             web.monitor.recorder.record(name, "run", duration_ms=1)
         await web.flushed()
         assert names <= (await web.get("/health/ai-services")).json()["checks"].keys()
+
+
+async def test_health_says_what_its_status_follows_from(served):
+    async with served() as web:
+        await measured(web, "knowledge-graph", 30, error="gone")
+        health, own, services = [
+            (await web.get(path)).json() for path in ("/health", "/health/performance", "/health/ai-services")
+        ]
+    assert health["statusReason"] == f"the worst of the checks is {health['status']}"  # no gateway: it cannot serve
+    for answer in (own, services):
+        assert (answer["status"], answer["statusReason"]) == ("unhealthy", "the verdict is unhealthy")
+
+
+async def test_a_bot_that_serves_is_degraded_by_its_verdict_and_says_so():
+    verdict = Verdict(Status.UNHEALTHY, "1 active alert (critical)")
+    checks = [Check("gateway", Status.HEALTHY, "connected")]
+    health = SimpleNamespace(vital=AsyncMock(return_value=checks), verdict=AsyncMock(return_value=verdict), up_s=1.0)
+    reply = await read_health(None, SimpleNamespace(health=health))
+    assert (reply.status, reply.model.status) == (200, Status.DEGRADED)
+    assert reply.model.status_reason == "the bot serves (all checks are healthy), but the verdict is unhealthy"
