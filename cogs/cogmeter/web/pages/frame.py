@@ -278,7 +278,11 @@ class PageView(Generic[P]):
         """Return the time since then as text."""
         if at_us is None:
             return "never"
-        return "just now" if self.now_us - at_us < SECOND_US else f"{formatting.duration(self.now_us - at_us)} ago"
+        return "just now" if self.now_us - at_us < SECOND_US else f"{self.length_since(at_us)} ago"
+
+    def length_since(self, at_us: int) -> str:
+        """Return the length of the time since then as text; 0 for a moment that the page's clock has not reached."""
+        return formatting.duration(max(self.now_us - at_us, 0))
 
     @staticmethod
     def better(before: float | None, now: float | None) -> bool | None:

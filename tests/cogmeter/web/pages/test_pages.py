@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from large_dataset import HOSTILE, LONG, SECRET, SLOW
 
+from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
@@ -382,3 +383,23 @@ async def test_health_is_that_of_now_and_what_exceeded_in_the_range_has_its_own_
         assert "Now: no runs in the last 5 min" in page
     assert "Exceeded in this range" not in pages[0]
     assert "Exceeded in this range: 30 of 30 operations failed, more than 5%" in pages[1]
+
+
+async def test_an_alert_that_begins_after_the_pages_clock_has_no_negative_age(served):
+    async with served(alert_for=0, alert_check_interval=300) as web:
+        soon_us = time.time_ns() // 1000 + 60_000_000
+        wrong = Reading(
+            Subject("error_rate", "graph"), 0.5, 0.05, "Error rate of 50% exceeds threshold of 5%", "critical"
+        )
+        await web.monitor.alerting.engine.step([wrong], soon_us - 1)
+        await web.monitor.alerting.engine.step([wrong], soon_us)
+        pages = [(await web.get(path, **HTML)).text for path in ("/performance", "/performance/alerts")]
+    for page in pages:
+        assert "0 ms ago" in page
+        assert not re.search(r"-\d[\d.]* (?:ms|s|min) ago", page)
+
+
+async def test_the_alerts_page_says_that_the_minimum_is_for_the_begin(served):
+    async with served(alert_min_operations=15) as web:
+        page = (await web.get("/performance/alerts", **HTML)).text
+    assert "needs 15 operations in it to begin, and half of them to continue" in page
