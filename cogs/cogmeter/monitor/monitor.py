@@ -20,7 +20,7 @@ from cogmeter.monitor.answers import Answers
 from cogmeter.monitor.claim import claim, release
 from cogmeter.monitor.clock_watch import ClockWatch
 from cogmeter.monitor.git_revision import revision
-from cogmeter.monitor.jobs import schedule_jobs
+from cogmeter.monitor.jobs import note_commands, schedule_jobs
 from cogmeter.monitor.overhead import Overhead
 from cogmeter.monitor.process_name import process_of
 from cogmeter.monitor.pushing import Pushing
@@ -40,6 +40,7 @@ from cogmeter.startup import PREFIX, StartupGuard, open_database, open_spool
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
+from cogmeter_storage.base import StorageError
 from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
-    from cogmeter_storage.base import StorageError, Store
+    from cogmeter_storage.base import Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
 
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
@@ -237,6 +238,10 @@ class Monitor(Answers):
         await self.alerting.delivery.prepare()
         if self.bot.user is not None:
             await self.pushing.named(self.bot.user.name)
+        try:
+            await note_commands(self)  # not only at the first run of its job: when each was first seen is shown
+        except StorageError as error:
+            _logger.warning("The bot's commands could not be noted; retrying later: %s", error)
 
     def _stop_waiting(self) -> None:
         """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""

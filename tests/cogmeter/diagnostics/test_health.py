@@ -18,6 +18,7 @@ from cogmeter.diagnostics.doctor import examine
 from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
+from cogmeter.query.usage import registered_commands
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import Recorder
 from cogmeter.recording.service_names import STALLS
@@ -426,3 +427,16 @@ async def test_who_asks_again_within_a_second_gets_the_same_answer(monitored):
         first, second = await asyncio.gather(health.vital(), health.vital())
         assert first is second
         assert await health.services() is await health.services()
+
+
+async def test_the_commands_are_noted_as_soon_as_the_bot_is_ready(monitored):
+    async with monitored() as monitor:
+        monitor.bot.add_command(commands.Command(_nothing, name="ask"))
+        before_us = time.time_ns() // 1000
+        await monitor.ready()
+        noted = await registered_commands(monitor.store)
+        assert before_us <= noted["ask"] <= time.time_ns() // 1000
+
+
+async def _nothing(_ctx):
+    """A command."""
