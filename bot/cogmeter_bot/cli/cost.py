@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.cli.output import Block
 
 GROUPS: Final = ("command", "reply", "model", "guild", "user", "service")  # as query.costs, which help must not import
+DAY_S: Final = 86_400
 BAR: Final = 30  # characters of the longest bar
 
 
@@ -64,7 +65,9 @@ def _page(answer: Costs, title: str) -> OutputPage:
         else f"about {rough_money(forecast.expected_micro_usd)} ({rough_money(forecast.least_micro_usd)} to"
         f" {rough_money(forecast.most_micro_usd)}), based on the last {forecast.days} days"
     )
+    whole = "hours" if answer.step_seconds < DAY_S else "days"
     blocks: list[Block] = [
+        LabelledValue("Covers", f"whole {whole} (UTC) since {answer.time_range.since:%Y-%m-%d %H:%M}"),
         LabelledValue("Total", f"{money(total.cost_micro_usd)} for {total.operations:,} operations"),
         LabelledValue(
             "Tokens", f"{total.tokens_in:,} input ({total.cached_tokens:,} cached), {total.tokens_out:,} output"
@@ -80,7 +83,7 @@ def _page(answer: Costs, title: str) -> OutputPage:
         blocks.append(f"and {answer.groups_total - len(answer.groups):,} more")
     if len({step.at for step in answer.steps}) > 1:
         blocks.append(
-            Listing("Money by hour (UTC)" if answer.step_seconds < 86_400 else "Money by day (UTC)", _bars(answer))
+            Listing("Money by hour (UTC)" if answer.step_seconds < DAY_S else "Money by day (UTC)", _bars(answer))
         )
     blocks += _missing(answer)
     if answer.price_source:
@@ -121,7 +124,7 @@ def _bars(answer: Costs) -> list[str]:
 
     totals: dict[str, int] = {}
     for step in answer.steps:
-        name = f"{step.at:%d %b %H:%M}" if answer.step_seconds < 86_400 else f"{step.at:%d %b}"
+        name = f"{step.at:%d %b %H:%M}" if answer.step_seconds < DAY_S else f"{step.at:%d %b}"
         totals[name] = totals.get(name, 0) + step.cost_micro_usd
     most = max(totals.values()) or 1
     width = max(len(money(amount)) for amount in totals.values())

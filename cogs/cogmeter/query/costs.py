@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cogmeter.times import utc
@@ -100,7 +100,7 @@ async def cost_report(
     prices = state.get("prices")
     today, known_us = now_us // DAY_US, state.get("since")
     return CostReport(
-        range=span,
+        range=replace(span, since_us=since_us),
         by=by,
         step_us=step_us,
         **_grouped(groups, by),

@@ -104,7 +104,7 @@ async def costs_answer(
     services = None if service is None else [service]
     report = await cost_report(store, span, by, now_us=now_us, services=services)
     return Costs(
-        time_range=TimeRange.of(span),
+        time_range=TimeRange.of(report.range),
         by=by,
         counted_since=utc_or_none(report.since_us),
         total=_cost(report.total),

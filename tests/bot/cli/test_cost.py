@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 
@@ -88,3 +89,13 @@ def test_only_one_service_can_be_named(cogmeter, spent):
     code, _, err = cogmeter("cost", "--services", "ai,other")
     assert code == 2
     assert "cost reads all services or one" in err
+
+
+@pytest.mark.parametrize(("period", "step", "step_us"), [("6h", "hours", HOUR_US), ("30d", "days", DAY_US)])
+def test_the_range_that_is_covered_is_stated_and_is_that_of_the_json(cogmeter, spent, now_us, period, step, step_us):
+    lines = cogmeter("cost", "--period", period)[1].splitlines()
+    (covered,) = [line for line in lines if line.startswith("Covers: ")]
+    since = json.loads(cogmeter("cost", "--period", period, "--json")[1])["timeRange"]["since"]
+    assert covered == f"Covers: whole {step} (UTC) since {since[:16].replace('T', ' ')}"
+    at_us = round(datetime.fromisoformat(since).timestamp() * 1e6)
+    assert at_us % step_us == 0
