@@ -227,7 +227,7 @@ PATTERNS: Final[dict[str, SlowPattern]] = {
         SlowPattern(
             "blocking",
             "Blocking call",
-            "{what} blocked the event loop for {time}.",
+            "{what} blocked the event loop for {time}{total}.",
             "Move it to a thread with await asyncio.to_thread(...), or use an async library.",
             _blocking,
         ),

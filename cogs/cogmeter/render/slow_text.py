@@ -32,7 +32,8 @@ def cause(key: str, what: str, cost_us: float, calls: int, usual_us: float | Non
     if key not in PATTERNS:
         return f"{key}: {what}."
     shown = formatting.cut(formatting.clean(what), WHAT)
-    text = PATTERNS[key].cause.format(what=shown, time=formatting.duration(cost_us), count=calls)
+    total = " in total" if calls > 1 else ""
+    text = PATTERNS[key].cause.format(what=shown, time=formatting.duration(cost_us), count=calls, total=total)
     if usual_us is None or calls > 1 or cost_us < _UNUSUAL * usual_us:
         return text
     return f"{text.removesuffix('.')} (usually {formatting.duration(usual_us)})."

@@ -77,3 +77,8 @@ def test_a_profile_states_its_runs():
     assert profile_text(TimeProfile(1_000, 14_312, True, *(parts,) * 5)).startswith(
         "the slowest 1,000 traced runs of 14,312 runs"
     )
+
+
+def test_several_blocks_are_a_sum_and_say_so():
+    assert cause("blocking", "time.sleep", 6_300_000, 3) == "time.sleep blocked the event loop for 6.3 s in total."
+    assert cause("blocking", "time.sleep", 6_300_000, 1) == "time.sleep blocked the event loop for 6.3 s."
