@@ -105,6 +105,13 @@ def left_out_text(left_out: int) -> str:
     return f"and {left_out:,} more finding{'' if left_out == 1 else 's'}" if left_out else ""
 
 
+def step_text(next_step: str, command: str) -> str:
+    """Return the next step with its command: "See the error: `/perf errors`", where a page has a link to open."""
+    if next_step.startswith("Open "):
+        return f"See {next_step.removeprefix('Open ')}: {command}"
+    return f"{next_step}. See {command}"
+
+
 NO_CONCERN = "Nothing needs attention"
 _OF_SEVERITY = {"info": Status.HEALTHY, "warning": Status.DEGRADED, "critical": Status.UNHEALTHY}
 

@@ -102,9 +102,11 @@ def _response_time(milliseconds: float | None, *, tables: bool) -> str:
 
 def attention_lines(concerns: list[ConcernAnswer]) -> list[str]:
     """Return one line for each finding, with the command that shows more."""
+    from cogmeter.diagnosis import step_text
+
     return [
         f"{number}. {concern.severity}: {one_line(concern.text)}. "
-        f"{one_line(concern.next_step)}. See {_command(concern)}"
+        f"{step_text(one_line(concern.next_step), _command(concern))}"
         for number, concern in enumerate(concerns, 1)
     ]
 

@@ -333,7 +333,7 @@ def test_the_summary_begins_with_what_needs_attention(cogmeter, seed, now_us):
         "Needs Attention:",
         (
             "1. warning: /ask: 15 of 30 operations failed, more than 5%, in the last 24 hours. "
-            "Open its most common error. See `cogmeter errors`"
+            "See its most common error: `cogmeter errors`"
         ),
         "",
     ]

@@ -365,3 +365,7 @@ def test_the_findings_that_are_not_listed_are_counted():
     found = rank(AttentionFacts(SPAN, judged=five))
     assert (len(found), found.left_out) == (3, 2)
     assert rank(AttentionFacts(SPAN, judged=five[:3])).left_out == 0
+
+
+def test_a_blocked_loop_leads_to_what_blocks_it():
+    assert RULES["stall"].leads_to == "doctor"  # the page with "Blocked by", and the doctor's findings

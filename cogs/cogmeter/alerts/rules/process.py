@@ -114,7 +114,7 @@ STALL: Final = Rule(
     find=stall,
     about=WHOLE_BOT,
     next_step="Move the blocking call into a thread: await asyncio.to_thread(...)",
-    leads_to="alerts",
+    leads_to="doctor",
     harms_everyone=True,
     chart=GaugeCurve("longest block of the loop", "duration", "loop.lag_max_ms", factor=1000, threshold_factor=1000),
     replay=Replay(lambda counts: values.longest_ms(counts.buckets), buckets=True),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import by_urgency
-from cogmeter.diagnosis import NO_CONCERN, left_out_text
+from cogmeter.diagnosis import NO_CONCERN, left_out_text, step_text
 from cogmeter.recording.service_names import BY_OPERATION, label
+from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import place, subject
 from cogmeter.render.escape import below, code, plain
 from cogmeter.render.palette import look_of
@@ -35,7 +36,7 @@ def attention_lines(concerns: ConcernList, group: str) -> list[str]:
     for concern in concerns:
         icon = look_of(concern.severity, AlertState.FIRING).icon
         lines.append(f"{icon} {plain(concern.text, 400)}.")
-        lines.append(below(f"{plain(concern.next_step, 150)}. See {code(command_of(concern, group), 150)}"))
+        lines.append(below(step_text(plain(concern.next_step, 150), code(command_of(concern, group), 150))))
     return [*lines, *filter(None, [left_out_text(concerns.left_out)])]
 
 
@@ -44,7 +45,8 @@ def active_alert_lines(alerts: Sequence[Alert], concerns: Sequence[Concern]) -> 
     named = {concern.alert for concern in concerns}
     others = [alert for alert in alerts if alert.state in SENT and alert.uid not in named]
     lines = [_alert_line(alert) for alert in by_urgency(others)[:OTHERS]]
-    return [*lines, f"and {len(others) - OTHERS} more active alerts"] if len(others) > OTHERS else lines
+    hidden = len(others) - OTHERS
+    return [*lines, f"and {formatting.counted(hidden, 'more active alert')}"] if hidden > 0 else lines
 
 
 def _alert_line(alert: Alert) -> str:

@@ -33,7 +33,7 @@ def concern(target, subject, text="/ask: error rate of 34%", severity="critical"
 def test_a_finding_names_the_command_that_shows_more(target, subject, command):
     first, second = attention_lines(ConcernList([concern(target, subject)]), "perf")
     assert first == "\N{OCTAGONAL SIGN} /ask: error rate of 34%."
-    assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} Open its most common error. See `{command}`"
+    assert second == f"\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS} See its most common error: `{command}`"
 
 
 def test_each_target_of_a_rule_is_a_command_that_exists():
