@@ -68,6 +68,8 @@ class DeployCheckPosts:
             late = now_us() - check.checked_us > LATE_US[check.stage]
             if not settings.deploy_checks or settings.alert_channel_id is None or late:
                 await checks.posted(check, DONE)  # not later, when it is switched on
+            elif check.post == WAITING and await checks.replaced(check):
+                await checks.posted(check, DONE)  # what it found does not run any more
             else:
                 await self._post(check)
 

@@ -156,11 +156,19 @@ class DeployChecks:
         check = max(log.checks, key=lambda one: (one.at_us, one.checked_us), default=None)
         if check is None or now_us - check.checked_us > CURRENT_US:
             return None
-        markers = await offered_markers(self._query)
-        if any(marker.kind in CHANGES and marker.at_us > check.at_us for marker in markers):
+        if await self.replaced(check):
             return None
         loud = log.loud(check, now_us)
         return (check, loud) if loud else None
+
+    async def replaced(self, check: DeployCheck) -> bool:
+        """Return whether a later deploy has replaced what was checked.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        markers = await offered_markers(self._query)
+        return any(marker.kind in CHANGES and marker.at_us > check.at_us for marker in markers)
 
     async def _regressions(self, periods: ComparisonPeriods) -> tuple[list[Regression], int]:
         """Return what is worse, the most certain first, and the number of subjects with enough operations."""

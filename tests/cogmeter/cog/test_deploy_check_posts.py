@@ -7,7 +7,7 @@ from deployed_bot import deploy
 from cogmeter.cog.deploy_check_posts import DeployCheckPosts, _identity
 from cogmeter.query.query import now_us
 from cogmeter.query.regressions import BEGUN
-from cogmeter_storage.model import HOUR_US
+from cogmeter_storage.model import HOUR_US, Marker
 
 CHANNEL = "PERFORMANCE_ALERT_CHANNEL_ID"
 
@@ -56,6 +56,18 @@ async def test_nothing_is_posted_without_a_change_or_while_it_is_off(move_in):
         assert await checked(home) == []
     async with move_in(prepare=use_channel, PERFORMANCE_DEPLOY_CHECKS="false") as home:
         assert await checked(home, slower=1.5) == []
+
+
+async def test_a_deploy_that_a_later_one_has_replaced_is_not_posted(move_in):
+    async with move_in(prepare=use_channel) as home:
+        store = home.monitor.store
+        marker = await deploy(store, now_us(), age_us=25 * HOUR_US, slower=1.5)
+        check = await home.monitor.attention.deploys.run_due()
+        assert (check.marker, bool(check.regressions)) == (marker.id, True)
+        await store.add_marker(Marker(now_us() - HOUR_US // 2, "version", "version 1.5"))
+        await DeployCheckPosts(home.monitor).run()
+        assert messages(home) == []
+        assert (await home.monitor.attention.deploys.log()).checks[0].post == "done"
 
 
 async def test_a_post_whose_sending_was_interrupted_is_not_repeated(move_in):
