@@ -230,7 +230,7 @@ async def _delivery(monitor: Monitor) -> list[Finding]:
 
 def _overhead(monitor: Monitor) -> Iterator[Finding]:
     percent = monitor.overhead.percent()
-    text = f"about {percent:.2f}% of a core for cogmeter itself"
+    text = f"about {formatting.percent(percent / 100)} of a core for cogmeter itself"
     yield Finding("overhead", percent < BUSY_PERCENT, text, "Switch off a PERFORMANCE_WATCH_* surface you do not need")
 
 

@@ -123,7 +123,8 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
     verb = "fell to" if kind.falling else "peaked at"
     limit = measured(rule, threshold)
     value = beyond(measured(rule, worst), limit, falling=kind.falling)
-    return f"{rule_title(rule)} {verb} {value}", f"threshold {limit}"
+    worst_value = f"{kind.value_name} {value}" if kind.value_name else f"{rule_title(rule)} {verb} {value}"
+    return worst_value, f"threshold {limit}"
 
 
 def alert_text(alert: Alert) -> str:
@@ -148,7 +149,10 @@ def present_text(rule: str, message: str, current: float | None, threshold: floa
         return message_text(message)
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
-        return f"{rule_title(rule)} {BACK} its threshold of {measured(rule, threshold)} (was {measured(rule, current)})"
+        limit, was = measured(rule, threshold), measured(rule, current)
+        if KINDS[rule].value_name:  # a block is over, and is not back within anything
+            return f"{rule_title(rule)}: none above the threshold of {limit} now (the last one {was})"
+        return f"{rule_title(rule)} {BACK} its threshold of {limit} (was {was})"
     return text if text.endswith(_OVER) else f"{text}{_OVER}"
 
 
@@ -158,7 +162,8 @@ def past_text(rule: str, message: str, worst: float | None, threshold: float | N
     if past is None and _LASTED in message:  # it is worded already
         return message
     text = f"{past[0]} ({past[1]})" if past else message_text(message)
-    return f"{text}{_LASTED}{formatting.duration(max(lasted_us, 0))}"
+    lasted = ", the alert lasted " if rule in KINDS and KINDS[rule].value_name else _LASTED
+    return f"{text}{lasted}{formatting.duration(max(lasted_us, 0))}"
 
 
 def worded(answer: AlertAnswer) -> AlertAnswer:

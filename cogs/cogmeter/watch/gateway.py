@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from cogmeter.diagnosis import MOST_SHARDS, STALE_S, Finding, ShardState
+from cogmeter.render import formatting
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.surface import Surface, WatchContext
 from cogmeter_storage.usage import JOINED, LEFT
@@ -102,7 +103,9 @@ class Gateway(Surface):
         problems = itertools.islice(_shard_problems(sockets), MOST_SHARDS)
         bad = [Finding(self.name, well=False, text=text, advice=ADVICE) for text in problems]
         latencies = [latency for _, ws in sockets if (latency := _latency_s(ws)) is not None]
-        slowest = f"slowest latency {max(latencies) * 1000:.0f} ms" if latencies else "latency not known yet"
+        slowest = (
+            f"slowest latency {formatting.duration(max(latencies) * 1e6)}" if latencies else "latency not known yet"
+        )
         counts = ", ".join(f"{count} {name}" for name, count in self._totals().items())
         connected = sum(_is_open(ws) for _, ws in sockets)
         text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"

@@ -11,6 +11,7 @@ import psutil
 
 from cogmeter.diagnosis import Finding
 from cogmeter.recording.operation import now_ns
+from cogmeter.render import formatting
 from cogmeter.watch.surface import Surface, WatchContext
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Resources(Surface):
         files = used.get("files", 0)
         text = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {files:.0f} open files"
         text += f" of {limit:.0f}" if limit > 0 else ""
-        collected = f"{self._pauses.count} garbage collections took {self._pauses.total_ns / 1e6:.0f} ms"
+        took = formatting.duration(self._pauses.total_ns / 1000)
+        collected = f"{formatting.exact(self._pauses.count)} garbage collections took {took}"
         advice = "Close sessions, files and databases after use, or raise the limit with ulimit -n"
         return [Finding(self.name, not 0 < FULL * limit <= files, f"{text}, {collected}", advice)]
 

@@ -71,3 +71,10 @@ def test_a_service_whose_alert_is_about_to_resolve_is_recovering():
     assert status_reason(firing) == MESSAGE
     calmed = make_alert(1_700_000_000_000_000, message=calm(MESSAGE))
     assert status_reason(calmed) == "recovering: Error rate back within its threshold of 5% (was 7.8%)"
+
+
+def test_a_block_of_the_loop_has_a_length_and_its_alert_another():
+    text = past_text("stall", "Event loop blocked for 3.9s", 3_900, 2_000, 80_000_000)
+    assert text == "Longest block 3.9 s (threshold 2 s), the alert lasted 1 min 20 s"
+    text = present_text("stall", calm("Event loop blocked for 3.9s exceeds threshold of 2s"), 3_900, 2_000)
+    assert text == "Blocked event loop: none above the threshold of 2 s now (the last one 3.9 s)"

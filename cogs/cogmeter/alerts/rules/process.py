@@ -109,6 +109,7 @@ def steady_growth(medians: values.Values) -> float:
 STALL: Final = Rule(
     name="stall",
     title="Blocked event loop",
+    value_name="Longest block",
     unit="ms",
     setting="alert_threshold_stall",
     find=stall,

@@ -133,6 +133,7 @@ class AlertKind:
     unit: str
     digits: int = 3  # decimals of a value in JSON; a threshold has one more
     falling: bool = False  # a lower value is worse
+    value_name: str = ""  # what a value is, in the past tense, where the title names an event: "Longest block"
 
     def is_worse(self, value: float, other: float) -> bool:
         """Return whether a value is worse than another value or limit."""
