@@ -150,7 +150,8 @@ class Monitor(Answers):
             await self._start_watching(exit_stack)
             await self.pushing.begin()
             self._start_jobs(exit_stack)
-            exit_stack.callback(self._stop_waiting)  # runs first
+            # Runs first: Docker kills a container after ten seconds.
+            exit_stack.callback(lambda: self.store.stop_waiting())  # noqa: PLW0108 - it may be replaced
             self._exit_stack = exit_stack.pop_all()
         self._started = True
         self.leadership.start(self.reconfigure)
@@ -238,14 +239,8 @@ class Monitor(Answers):
         await self.alerting.delivery.prepare()
         if self.bot.user is not None:
             await self.pushing.named(self.bot.user.name)
-        try:
+        with self.parts.guard("registered commands", "they are noted later"):
             await note_commands(self)  # not only at the first run of its job: when each was first seen is shown
-        except StorageError as error:
-            _logger.warning("The bot's commands could not be noted; retrying later: %s", error)
-
-    def _stop_waiting(self) -> None:
-        """Stop waiting for locks of other programs: Docker kills a container after ten seconds."""
-        self.store.stop_waiting()
 
     @property
     def _database(self) -> str:
