@@ -40,7 +40,6 @@ from cogmeter.startup import PREFIX, StartupGuard, open_database, open_spool
 from cogmeter.watch.interactions.people import new_key, privacy_key, stored_key
 from cogmeter.watch.outages import outages_of
 from cogmeter.watch.watcher import Watcher
-from cogmeter_storage.base import StorageError
 from cogmeter_storage.factory import shown_url
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
     from cogmeter.recording.waiting import Running
     from cogmeter.settings import Settings
     from cogmeter_storage.alerting import AuditEntry
-    from cogmeter_storage.base import Store
+    from cogmeter_storage.base import StorageError, Store
     from cogmeter_storage.errors import ErrorBatch, ErrorChange
 
 ABANDON_S = 5.0  # for each part of a monitor whose event loop has ended
