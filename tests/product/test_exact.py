@@ -122,7 +122,8 @@ def made_up_time(monkeypatch):
         perf_counter = staticmethod(time.perf_counter)
 
     clock = Clock()
-    monkeypatch.setattr("cogmeter.recording.flusher.time", clock)
+    for module in ("flusher", "backlog", "rows"):
+        monkeypatch.setattr(f"cogmeter.recording.{module}.time", clock)
     monkeypatch.setattr("cogmeter_storage.clock.time", clock)
     return clock
 

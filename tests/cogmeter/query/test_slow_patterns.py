@@ -223,7 +223,7 @@ def test_every_pattern_has_all_facts():
         assert pattern.cause.endswith(".")
         assert pattern.advice.endswith(".")
         assert "{time}" in pattern.cause
-        pattern.cause.format(what="GET /users", time="1.2 s", count=3)
+        pattern.cause.format(what="GET /users", time="1.2 s", count=3, total=" in total")
 
 
 def test_the_most_expensive_pattern_comes_first_and_at_most_three_are_named():

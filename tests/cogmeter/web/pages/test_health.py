@@ -27,7 +27,7 @@ async def test_a_hundred_services_are_on_the_page(served):
         await filled(web, [f"service-{number}" for number in range(100)])
         page = (await web.get(PAGE)).text
     assert page.count('data-key="services-service-') == 100
-    assert "100 no data" in page
+    assert "100 unknown" in page
 
 
 async def test_the_overview_leads_to_the_page(served):

@@ -139,6 +139,7 @@ ROUTES: Final = (
         tag="stalls",
         query=StallsParams,
         response=Stalls,
+        problems=(404,),
     ),
     Route(
         "GET",
@@ -148,6 +149,7 @@ ROUTES: Final = (
         tag="stalls",
         query=RangeParams,
         response=Loops,
+        problems=(404,),
     ),
     Route(
         "GET",

@@ -30,5 +30,6 @@ ROUTES: Final = (
         tag="series",
         query=RangeParams,
         response=ResourcesAnswer,
+        problems=(404,),
     ),
 )

@@ -181,6 +181,7 @@ ROUTES: Final = (
         tag="series",
         query=GaugesParams,
         response=Gauges,
+        problems=(404,),
     ),
     Route(
         "GET",
