@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from cogmeter_storage.sharing import SharedStore
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.alerting import AlertStore
     from cogmeter_storage.costs import CostStore
     from cogmeter_storage.errors import ErrorStore
-    from cogmeter_storage.lease import Lease, LiveMinute
     from cogmeter_storage.model import (
         BatchId,
         Cleaned,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         Totals,
         TraceRecord,
     )
-    from cogmeter_storage.process import Process, ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
     from cogmeter_storage.usage import UsageStore
 
@@ -66,7 +66,7 @@ class DetachedStoreError(StorageError):
         super().__init__(message, permanent=False)
 
 
-class Store(Protocol):
+class Store(SharedStore, Protocol):
     """A store of operations.
 
     One writer appends, and readers never wait for it. Every method may raise StorageError. After a failed write the
@@ -124,13 +124,6 @@ class Store(Protocol):
         widened to whole minutes, or to whole hours or days where only those are stored; each of these counts in the bin
         in which it starts. Days are UTC. The open minute is included. The result contains the covered range. Raises
         ValueError for another ``step_us``.
-        """
-        ...
-
-    async def totals_by_process(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> dict[str, Totals]:
-        """Aggregate the minutes of a range for each process that has operations in it, see ``totals``.
-
-        The range must not be older than the minutes that are kept. Nothing where only one process can write.
         """
         ...
 
@@ -267,13 +260,6 @@ class Store(Protocol):
         """Return the newest value of each gauge of this process that was sampled since then; see ``samples``."""
         ...
 
-    async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
-        """Return the (time, value) pairs of one gauge in [since_us, until_us) of each process that has some.
-
-        They are in order of time. Where only one process can write, its name is empty here.
-        """
-        ...
-
     async def sample_steps(
         self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
     ) -> dict[str, dict[int, SampleStep]]:
@@ -305,29 +291,6 @@ class Store(Protocol):
         ...
 
     @property
-    def shared(self) -> bool:
-        """True if several processes may write at the same time; each is known by its name."""
-        ...
-
-    async def lead(self) -> Lease:
-        """Become the leader of the processes that share the store, or stay it; one of them leads at a time.
-
-        A lease that is not renewed in time ends, by the clock of the database. Its length counts from the call on.
-        """
-        ...
-
-    async def resign(self) -> None:
-        """Let another process lead at once, if this one does. ``close`` does the same."""
-        ...
-
-    async def live_minutes(self, since_us: int) -> list[LiveMinute]:
-        """Return what each process has stored of each minute that starts at or after then, in order of time.
-
-        A later call returns the same minutes with what was added. Empty if the store is not shared.
-        """
-        ...
-
-    @property
     def alerting(self) -> AlertStore:
         """The alerts, deliveries, mutes and threshold overrides; see AlertStore."""
         ...
@@ -345,28 +308,6 @@ class Store(Protocol):
     @property
     def costs(self) -> CostStore:
         """The sums of tokens and money; see CostStore."""
-        ...
-
-    @property
-    def process(self) -> Process | None:
-        """The process that this store writes for, among those that share a server; None where only one can write."""
-        ...
-
-    async def processes(self) -> list[ProcessRecord]:
-        """Return the last start of each process, by name; nothing where only one process can write."""
-        ...
-
-    def of_process(self, name: str) -> Store:
-        """Return this store with the operations of one process only; itself where only one can write.
-
-        Values by key and samples are those of the process. Alerts, error groups, usage, costs, traces and markers are
-        not narrowed.
-        """
-        ...
-
-    @property
-    def own(self) -> Store:
-        """This store as ``of_process`` returns it for the process that opened it; always the same object."""
         ...
 
     async def first_us(self) -> int | None:

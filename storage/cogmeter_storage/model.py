@@ -68,7 +68,7 @@ Row: TypeAlias = tuple[int, int, int, int, str | None, str | None]
 
 
 class BatchId(NamedTuple):
-    """Identifies a batch, so that it is stored once even if nobody knows whether its commit arrived.
+    """Identifies a batch, so that it is stored once even if it is not known whether its commit arrived.
 
     ``source`` is unique to one start of a writer; ``number`` grows in the order in which its batches are stored.
     """

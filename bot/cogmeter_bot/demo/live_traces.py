@@ -110,7 +110,7 @@ class LiveTraces:
             yield trace
 
     def takes_place_of(self, command: str) -> bool:
-        """Return True if a command that ran already stands for this one; of two in a row, one runs in any case."""
+        """Return True if a command that ran already contains this operation; of two in a row, one runs in any case."""
         self._turn[command] = not self._turn[command] and self._ahead[command] > 0
         if not self._turn[command]:
             return False

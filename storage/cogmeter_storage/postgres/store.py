@@ -16,11 +16,9 @@ from cogmeter_storage.postgres.connection import PostgresConnection, shown_name
 from cogmeter_storage.postgres.damage import PostgresDamage
 from cogmeter_storage.postgres.writer import PostgresWriter, series_ids
 from cogmeter_storage.process import Process
-from cogmeter_storage.sql import new_records, observations
-from cogmeter_storage.sql.alert_store import SqlAlertStore
+from cogmeter_storage.sql import observations
 from cogmeter_storage.sql.costs import SqlCostStore
-from cogmeter_storage.sql.error_store import SqlErrorStore
-from cogmeter_storage.sql.usage import SqlUsageStore
+from cogmeter_storage.sql.store import SqlStore
 from cogmeter_storage.totals import check_step
 
 if TYPE_CHECKING:
@@ -34,24 +32,20 @@ if TYPE_CHECKING:
         Damage,
         Erased,
         FailureGroup,
-        Marker,
-        NewRecords,
         OperationRecord,
         Person,
-        RecordPosition,
         Retention,
         Row,
         SampleStep,
         SeriesRecord,
         StoreStatus,
         Totals,
-        TraceRecord,
     )
     from cogmeter_storage.process import ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
 
 
-class PostgresStore:
+class PostgresStore(SqlStore):
     """The store in one PostgreSQL database, which other processes share; see Store for the contract of each method."""
 
     def __init__(self, url: str, reading: PostgresConnection, writer: PostgresWriter | None, process: Process) -> None:
@@ -64,10 +58,7 @@ class PostgresStore:
         self._own: PostgresStore | None = None
         self._damage = PostgresDamage(reading.name)
         self._leasing: PostgresConnection | None = None  # from the first ``lead`` on
-        self._alerting = SqlAlertStore(reading, lambda: self._writer)
-        self._errors = SqlErrorStore(reading, lambda: self._writer, self._damage)
-        self._usage = SqlUsageStore(reading, lambda: self._writer, self._damage)
-        self._costs = SqlCostStore(reading, lambda: self._writer)
+        super().__init__(reading, lambda: self._writer, self._damage)
 
     @classmethod
     async def open(cls, url: str, *, read_only: bool, process: Process | None = None) -> PostgresStore:
@@ -132,14 +123,6 @@ class PostgresStore:
             reached_us=reached_us,
         )
 
-    async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
-        """Return what was stored after a position."""
-        return await self._reading.run(new_records.read, self._damage, position, limit)
-
-    async def newest_position(self) -> RecordPosition:
-        """Return the position after everything."""
-        return await self._reading.run(new_records.newest)
-
     async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
         """Return the versions of folded hours."""
         return await self._reading.run(reader.hour_versions, since_us, until_us, only=self._only)
@@ -201,24 +184,6 @@ class PostgresStore:
         """Remove old data."""
         return await maintenance.clean(self._writer, retention, now_us)
 
-    async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
-        """Store traces."""
-        await self._writer.run(observations.add_traces, traces)
-
-    async def traces(
-        self,
-        service: str | None,
-        operation: str | None,
-        since_us: int,
-        *,
-        limit: int,
-        until_us: int | None = None,
-        one_each: bool = False,
-    ) -> list[TraceRecord]:
-        """Return traces, slowest first."""
-        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each=one_each)
-        return await self._reading.run(observations.slowest_traces, self._damage, subject, limit=limit)
-
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
         """Store the gauges of one moment of this process."""
         await self._writer.run(gauges.add_samples, at_us, values, self._process.name)
@@ -254,26 +219,6 @@ class PostgresStore:
             return self._only or self._process.name
         return await self._reading.run(gauges.present_process)
 
-    async def add_marker(self, marker: Marker) -> Marker:
-        """Store a marker."""
-        return await self._writer.run(observations.add_marker, marker)
-
-    async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
-        """Return markers in order of time."""
-        return await self._reading.run(observations.read_markers, since_us, until_us, limit)
-
-    async def set_value(self, key: str, value: bytes) -> None:
-        """Store a few bytes under a key."""
-        await self._writer.run(observations.set_value, self._key(key), value)
-
-    async def add_value(self, key: str, value: bytes) -> bytes:
-        """Store a few bytes under a key without a value."""
-        return await self._writer.run(observations.add_value, self._key(key), value)
-
-    async def get_value(self, key: str) -> bytes | None:
-        """Return the bytes under a key."""
-        return await self._reading.run(observations.get_value, self._key(key))
-
     @property
     def shared(self) -> bool:
         """True: any number of processes may write."""
@@ -300,26 +245,6 @@ class PostgresStore:
         connection = PostgresConnection(self._url, application=f"cogmeter {self._process.name}")
         await connection.open()
         return connection
-
-    @property
-    def alerting(self) -> SqlAlertStore:
-        """The alerts and what belongs to them."""
-        return self._alerting
-
-    @property
-    def errors(self) -> SqlErrorStore:
-        """The error groups."""
-        return self._errors
-
-    @property
-    def usage(self) -> SqlUsageStore:
-        """The distinct users and guilds of series, and counts by hour."""
-        return self._usage
-
-    @property
-    def costs(self) -> SqlCostStore:
-        """The costs."""
-        return self._costs
 
     @property
     def process(self) -> Process | None:

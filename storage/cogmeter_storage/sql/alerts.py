@@ -74,7 +74,7 @@ def save_steps(raw: Session, steps: Sequence[Step], token: int | None, *, exact:
 
 
 def _check_token(raw: Session, token: int | None) -> None:
-    """Refuse the caller's transaction if another process leads by now; nobody takes over before its commit.
+    """Refuse the caller's transaction if another process leads by now; no other one takes over before its commit.
 
     There are tokens only where processes share the store.
 

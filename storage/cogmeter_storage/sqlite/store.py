@@ -11,11 +11,8 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.lease import Lease
 from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.operations import OperationFilter
-from cogmeter_storage.sql import new_records, observations
-from cogmeter_storage.sql.alert_store import SqlAlertStore
-from cogmeter_storage.sql.costs import SqlCostStore
-from cogmeter_storage.sql.error_store import SqlErrorStore
-from cogmeter_storage.sql.usage import SqlUsageStore
+from cogmeter_storage.sql import observations
+from cogmeter_storage.sql.store import SqlStore
 from cogmeter_storage.sqlite import (
     backup,
     erasure,
@@ -43,24 +40,20 @@ if TYPE_CHECKING:
         Damage,
         Erased,
         FailureGroup,
-        Marker,
-        NewRecords,
         OperationRecord,
         Person,
-        RecordPosition,
         Retention,
         Row,
         SampleStep,
         SeriesRecord,
         StoreStatus,
         Totals,
-        TraceRecord,
     )
     from cogmeter_storage.process import Process, ProcessRecord
     from cogmeter_storage.rollup import SealedSlot
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """The store in one SQLite file; see Store for the contract of each method."""
 
     def __init__(self, path: Path, url: str, reading: Connection, writer: Writer | None, damage: DamageLog) -> None:
@@ -74,10 +67,7 @@ class SqliteStore:
         self._loss: Loss | None = None  # found by reopen()
         self._saved: Path | None = None  # the copy made by reopen()
         self._save_attempts = 0  # attempts of reopen() to make it
-        self._alerting = SqlAlertStore(reading, lambda: self._writer)
-        self._errors = SqlErrorStore(reading, lambda: self._writer, damage)
-        self._usage = SqlUsageStore(reading, lambda: self._writer, damage)
-        self._costs = SqlCostStore(reading, lambda: self._writer)
+        super().__init__(reading, lambda: self._writer, damage)
 
     @classmethod
     async def open(cls, path: Path, url: str, *, replace_corrupt: bool, read_only: bool) -> SqliteStore:
@@ -134,14 +124,6 @@ class SqliteStore:
         """Return sealed minutes in order of time."""
         return await self._reading.run(reader.sealed_minutes, self._damage, since_us, until_us, limit)
 
-    async def new_records(self, position: RecordPosition, *, limit: int) -> NewRecords:
-        """Return what was stored after a position."""
-        return await self._reading.run(new_records.read, self._damage, position, limit)
-
-    async def newest_position(self) -> RecordPosition:
-        """Return the position after everything."""
-        return await self._reading.run(new_records.newest)
-
     async def hour_versions(self, since_us: int, until_us: int) -> dict[int, object] | None:
         """Return the versions of folded hours."""
         return await self._reading.run(reader.hour_versions, self._damage, since_us, until_us)
@@ -193,24 +175,6 @@ class SqliteStore:
         """Remove old data."""
         return await maintenance.clean(self._writer, retention, now_us)
 
-    async def add_traces(self, traces: Sequence[TraceRecord]) -> None:
-        """Store traces."""
-        await self._writer.run(observations.add_traces, traces)
-
-    async def traces(
-        self,
-        service: str | None,
-        operation: str | None,
-        since_us: int,
-        *,
-        limit: int,
-        until_us: int | None = None,
-        one_each: bool = False,
-    ) -> list[TraceRecord]:
-        """Return traces, slowest first."""
-        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each=one_each)
-        return await self._reading.run(observations.slowest_traces, self._damage, subject, limit=limit)
-
     async def add_samples(self, at_us: int, values: Mapping[str, float]) -> None:
         """Store the gauges of one moment."""
         await self._writer.run(observations.add_samples, at_us, values)
@@ -234,36 +198,6 @@ class SqliteStore:
         """Implement Store.sample_steps."""
         return await observations.all_sample_steps(self._reading, names, since_us, until_us, step_us=step_us)
 
-    async def add_marker(self, marker: Marker) -> Marker:
-        """Store a marker."""
-        return await self._writer.run(observations.add_marker, marker)
-
-    async def markers(self, since_us: int, until_us: int, *, limit: int = 100) -> list[Marker]:
-        """Return markers in order of time."""
-        return await self._reading.run(observations.read_markers, since_us, until_us, limit)
-
-    async def set_value(self, key: str, value: bytes) -> None:
-        """Store a few bytes under a key."""
-        await self._writer.run(observations.set_value, key, value)
-
-    async def add_value(self, key: str, value: bytes) -> bytes:
-        """Store a few bytes under a key without a value."""
-        return await self._writer.run(observations.add_value, key, value)
-
-    async def get_value(self, key: str) -> bytes | None:
-        """Return the bytes under a key."""
-        return await self._reading.run(observations.get_value, key)
-
-    @property
-    def alerting(self) -> SqlAlertStore:
-        """The alerts and what belongs to them."""
-        return self._alerting
-
-    @property
-    def errors(self) -> SqlErrorStore:
-        """The error groups."""
-        return self._errors
-
     @property
     def shared(self) -> bool:
         """False: one process writes the file, and keeps its lock."""
@@ -274,21 +208,11 @@ class SqliteStore:
         return Lease(leads=True)
 
     async def resign(self) -> None:
-        """Do nothing: there is nobody else."""
+        """Do nothing: there is no other process."""
 
     async def live_minutes(self, since_us: int) -> list[LiveMinute]:  # noqa: ARG002 - there is no other process
         """Return nothing: ``totals`` is exact for one process."""
         return []
-
-    @property
-    def usage(self) -> SqlUsageStore:
-        """The distinct users and guilds of series, and counts by hour."""
-        return self._usage
-
-    @property
-    def costs(self) -> SqlCostStore:
-        """The costs."""
-        return self._costs
 
     @property
     def process(self) -> Process | None:
@@ -302,9 +226,9 @@ class SqliteStore:
     async def totals_by_process(
         self,
         since_us: int,  # noqa: ARG002 - one process writes the file
-        until_us: int,  # noqa: ARG002
+        until_us: int,  # noqa: ARG002 - as above
         *,
-        groups: Mapping[int, int],  # noqa: ARG002
+        groups: Mapping[int, int],  # noqa: ARG002 - as above
     ) -> dict[str, Totals]:
         """Return nothing: one process writes the file."""
         return {}

@@ -134,7 +134,7 @@ class StoreTransfer:
             )
 
     def _check(self, stored: TransferProgress, found: Survey) -> None:
-        """Check that an earlier call copied the same data, and that nobody changed it."""
+        """Check that an earlier call copied the same data, and that it has not changed."""
         name = self._target.name
         if stored.source != self._source.name:
             raise StorageError(

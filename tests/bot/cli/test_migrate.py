@@ -233,11 +233,11 @@ def test_many_operations_are_copied_both_ways_exactly_though_the_copy_is_killed_
 def test_a_backup_of_postgresql_is_a_file_that_the_commands_read(cogmeter, file_url, postgres_url, tmp_path):
     last_us = asyncio.run(fill(postgres_url, 300))
 
-    async def beside():
+    async def while_it_is_open():
         async with opened(postgres_url):
             return await asyncio.to_thread(cogmeter, "backup", "copy.db", PERFORMANCE_DATABASE_URL=postgres_url)
 
-    code, out, _ = asyncio.run(beside())
+    code, out, _ = asyncio.run(while_it_is_open())
     assert code == 0
     assert out.startswith("Wrote copy.db (")
     assert [one.name for one in tmp_path.iterdir() if not one.name.endswith(".lock")] == ["copy.db"]
