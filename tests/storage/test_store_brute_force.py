@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from store_places import place_of
 
@@ -142,6 +142,15 @@ async def compare_operations(store, model, since_us, length_us, _):
     assert places(await store.slowest(*at, limit=5)) == slowest[:5]
 
 
+# A clean-up without a folding before it, of operations of the day before.
+@example(
+    [
+        ("append", [(1, 0, 0, 0), (1, HOUR_US, 0, 0), (1, 7 * HOUR_US, 0, 0)]),
+        ("append", [(1, 7 * HOUR_US, 0, 0)]),
+        ("clean", None),
+    ],
+    (NOON - NOON % DAY_US, 2 * DAY_US, None),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     STEPS,

@@ -78,9 +78,10 @@ async def clean(writer: PostgresWriter, retention: Retention, now_us: int) -> Cl
     raw_cut = cut_us(now_us, retention.raw_hours, DAY_US)
     hour_cut = cut_us(now_us, retention.hour_hours, DAY_US)
     day_cut = cut_us(now_us, retention.day_hours, DAY_US)
+    operations_until_us = await writer.run(_sealed_until, raw_cut)
     raw_until_us = await writer.run(_folded_until, Tier.MINUTE, raw_cut)
     operations = 0
-    while dropped := await writer.run(_drop_first_day, raw_until_us):
+    while dropped := await writer.run(_drop_first_day, operations_until_us):
         operations += dropped - 1
         await asyncio.sleep(_PAUSE_S)
     writer.forget_partitions()
@@ -103,6 +104,13 @@ async def _delete_in_chunks(writer: PostgresWriter, delete: Deletion) -> int:
         total += removed
         await asyncio.sleep(_PAUSE_S)
     return total
+
+
+def _sealed_until(session: PostgresSession, before_us: int) -> int:
+    """Return the time up to which operations may be removed: their minutes are sealed, and before the cut."""
+    row = session.execute("SELECT min(start_us) FROM slot WHERE NOT sealed").fetchone()
+    first_us = LAST_US if row is None or row[0] is None else row[0]
+    return min(before_us, first_us // DAY_US * DAY_US)
 
 
 def _folded_until(session: PostgresSession, tier: Tier, before_us: int) -> int:
