@@ -172,12 +172,19 @@ class Cluster:
             time.sleep(0.2)
         raise AssertionError(f"no primary after {_READY_S:.0f} s")
 
-    def wait_for_standbys(self, count: int) -> None:
-        """Wait until so many standbys follow the primary, one of them synchronously."""
+    def wait_for_standbys(self, count: int, primary: Node | None = None) -> None:
+        """Wait until so many standbys follow the primary, one of them synchronously.
+
+        Name the primary after a partition: an old one that comes back says for some seconds that it is one, and that
+        others follow it.
+        """
         until_s = time.monotonic() + _READY_S
         found: tuple[int, int] | None = None
         while time.monotonic() < until_s:
-            with contextlib.suppress(psycopg.Error), psycopg.connect(self.primary().url, connect_timeout=1) as raw:
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect((primary or self.primary()).url, connect_timeout=1) as raw,
+            ):
                 found = raw.execute(
                     "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication"
                     " WHERE state = 'streaming'"

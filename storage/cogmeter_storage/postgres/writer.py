@@ -174,7 +174,12 @@ class PostgresWriter:
         return rows
 
     def _stored_next_id(self, session: PostgresSession) -> tuple[int]:
-        row: tuple[int] = session.execute("SELECT next_id FROM run WHERE id = ?", (self.run_id,)).fetchone() or (0,)
+        # A change, not only a reading: it waits for a transaction that is still about to commit, and its own commit
+        # proves that what it has read is on a synchronous standby, too. An old primary that was cut off shows commits
+        # that no standby has.
+        confirm = "UPDATE run SET next_id = next_id WHERE id = ? RETURNING next_id"
+        with session.transaction():
+            row: tuple[int] = session.execute(confirm, (self.run_id,)).fetchone() or (0,)
         return row
 
     def make_partitions(self, session: PostgresSession, days: set[int]) -> None:

@@ -26,6 +26,7 @@ from cogmeter.recording.flusher import Flusher
 from cogmeter.recording.recorder import Recorder
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.model import DAY_US, BatchId, Retention
+from cogmeter_storage.postgres import connection as connection_module
 from cogmeter_storage.process import Process
 from cogmeter_storage.spool import Spool
 from cogmeter_storage.usage import UsageBatch
@@ -212,6 +213,58 @@ async def test_a_batch_whose_commit_was_cut_is_stored_once_when_it_comes_again(p
     durations = [one.duration_us async for chunk in store.stream(None, *ALL) for one in chunk]
     assert durations == list(range(350))
     await store.close()
+
+
+async def test_a_batch_counts_as_stored_only_when_a_synchronous_standby_has_it(proxy, database, monkeypatch):
+    """An old primary that was cut off has commits of its own, which nobody has acknowledged."""
+    store = await open_at(proxy)
+    ids = await store.series_ids([("a", "1")])
+    batch = rows(ids, 0, 100)
+    proxy.cuts.append("unanswered")
+    with pytest.raises(StorageError):
+        await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1))
+    with psycopg.connect(database.url("postgres")) as raw:
+        assert raw.execute("SELECT count(*) FROM cogmeter.operation").fetchone() == (100,)
+    monkeypatch.setattr(connection_module, "CALL_LIMIT_S", 0.3)
+    async with no_standby(database):
+        with pytest.raises(StorageError) as caught:
+            await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1))
+        assert not caught.value.permanent
+    monkeypatch.setattr(connection_module, "CALL_LIMIT_S", 15.0)
+    assert await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1)) == 100
+    await store.close()
+    numbers, count, _ = await stored(database)
+    assert (len(numbers), count) == (100, 100)
+
+
+@contextlib.asynccontextmanager
+async def no_standby(database):
+    """Commits wait for a standby that there is not."""
+    ended = threading.Event()
+
+    def commit_until_ended():
+        with psycopg.connect(database.url("postgres"), autocommit=True) as raw:
+            while not ended.is_set():
+                raw.execute("CREATE TABLE IF NOT EXISTS probe (id int)")
+                raw.execute("INSERT INTO probe VALUES (1)")
+
+    def require(raw, name):
+        raw.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+        raw.execute("SELECT pg_reload_conf()")
+
+    committing = asyncio.create_task(asyncio.to_thread(commit_until_ended))
+    with psycopg.connect(database.url("postgres"), autocommit=True) as raw:
+        require(raw, "missing")
+        try:
+            async with asyncio.timeout(30):
+                while not raw.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchall():
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            ended.set()
+            require(raw, "")
+            await committing
+            raw.execute("DROP TABLE probe")
 
 
 async def test_another_start_does_not_store_again_what_a_killed_one_had_stored(proxy, database):

@@ -10,7 +10,6 @@ import sys
 import weakref
 from collections import deque
 from itertools import pairwise
-from types import SimpleNamespace
 
 import discord
 import pytest
@@ -95,8 +94,10 @@ def clock(monkeypatch):
 @pytest.fixture
 def modules(monkeypatch):
     """Only these modules are walked: in the others, what earlier tests have started may still grow."""
-    known = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in {"asyncio", "discord"}}
-    monkeypatch.setattr(owners, "sys", SimpleNamespace(modules={**known, __name__: sys.modules[__name__]}))
+    known = [module for name, module in sys.modules.items() if name.partition(".")[0] in {"asyncio", "discord"}]
+    walk_rest = owners._walk_rest
+    monkeypatch.setattr(owners, "_is_host", lambda module: module.__name__ == __name__)
+    monkeypatch.setattr(owners, "_walk_rest", lambda heap, loop, _: walk_rest(heap, loop, known))
 
 
 @pytest.fixture
