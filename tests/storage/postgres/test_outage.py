@@ -219,22 +219,23 @@ async def test_a_batch_counts_as_stored_only_when_a_synchronous_standby_has_it(p
     """An old primary that was cut off has commits of its own, which nobody has acknowledged."""
     store = await open_at(proxy)
     ids = await store.series_ids([("a", "1")])
-    batch = rows(ids, 0, 100)
+    first, batch = rows(ids, 0, 10), rows(ids, 10, 100)
+    await store.append([first], now_us=first[-1][1], batch=BatchId("x", 1))
     proxy.cuts.append("unanswered")
     with pytest.raises(StorageError):
-        await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1))
+        await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 2))
     with psycopg.connect(database.url("postgres")) as raw:
-        assert raw.execute("SELECT count(*) FROM cogmeter.operation").fetchone() == (100,)
+        assert raw.execute("SELECT count(*) FROM cogmeter.operation").fetchone() == (110,)
     monkeypatch.setattr(connection_module, "CALL_LIMIT_S", 0.3)
     async with no_standby(database):
         with pytest.raises(StorageError) as caught:
-            await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1))
+            await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 2))
         assert not caught.value.permanent
     monkeypatch.setattr(connection_module, "CALL_LIMIT_S", 15.0)
-    assert await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 1)) == 100
+    assert await store.append([batch], now_us=batch[-1][1], batch=BatchId("x", 2)) == 100
     await store.close()
     numbers, count, _ = await stored(database)
-    assert (len(numbers), count) == (100, 100)
+    assert (len(numbers), count) == (110, 110)
 
 
 @contextlib.asynccontextmanager
