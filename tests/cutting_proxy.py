@@ -1,4 +1,7 @@
-"""A TCP proxy before a PostgreSQL server that cuts connections at a COMMIT: before it arrives, or before its answer."""
+"""A TCP proxy before a PostgreSQL server: it cuts connections at a COMMIT, before it arrives or before its answer.
+
+It can also let nothing pass for a while, as a network does whose packets are lost.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ class CuttingProxy:
     def __init__(self, port: int) -> None:
         self.cuts: deque[str] = deque()
         self.done: list[str] = []
+        self._passing = threading.Event()
+        self._passing.set()
         self._server_port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -26,7 +31,15 @@ class CuttingProxy:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def close(self) -> None:
+        self._passing.set()
         self._listener.close()
+
+    def hold(self) -> None:
+        """Let nothing pass, also of new connections, until ``release``. Nothing is lost: TCP sends it again."""
+        self._passing.clear()
+
+    def release(self) -> None:
+        self._passing.set()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -50,6 +63,7 @@ class CuttingProxy:
                     return
                 if cut == "unanswered":
                     muted.set()
+                self._passing.wait()
                 server.sendall(content)
 
     def _to_client(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
@@ -58,6 +72,7 @@ class CuttingProxy:
                 if muted.is_set():  # the answer: the server has committed
                     self.done.append("unanswered")
                     return
+                self._passing.wait()
                 client.sendall(content)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class Node:
 
     def __init__(self, name: str, folder: Path, etcd_port: int) -> None:
         self.name = name
-        self.port, api_port = free_port(), free_port()
+        self.port, self._api_port = free_port(), free_port()
         self._settings = folder / f"{name}.yml"
         self._log = folder / f"{name}.log"
         self._folder = folder
@@ -52,7 +54,7 @@ class Node:
         settings = {
             "scope": "cogmeter",
             "name": name,
-            "restapi": {"listen": f"127.0.0.1:{api_port}", "connect_address": f"127.0.0.1:{api_port}"},
+            "restapi": {"listen": f"127.0.0.1:{self._api_port}", "connect_address": f"127.0.0.1:{self._api_port}"},
             "etcd3": {"host": f"127.0.0.1:{etcd_port}"},
             "bootstrap": {
                 "dcs": dcs,
@@ -99,6 +101,14 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGSTOP)
 
+    def cut_off(self) -> None:
+        """Stop Patroni and the replication: another node is promoted, but clients can still reach this server."""
+        with psycopg.connect(self.url, connect_timeout=1, autocommit=True) as raw:
+            senders = raw.execute("SELECT pid FROM pg_stat_replication").fetchall()
+        assert self._process is not None
+        for process in (self._process.pid, *(number for (number,) in senders)):
+            os.kill(process, signal.SIGSTOP)
+
     def resume(self) -> None:
         for process in self._processes():
             with contextlib.suppress(ProcessLookupError):
@@ -111,6 +121,21 @@ class Node:
         except psycopg.Error:
             return False
         return bool(row and row[0])
+
+    def standbys(self) -> tuple[int, int]:
+        """How many standbys follow this primary, and how many of them Patroni has noted as synchronous.
+
+        The server has a synchronous standby some seconds before Patroni notes it; no other may be promoted.
+        """
+        with psycopg.connect(self.url, connect_timeout=1, autocommit=True) as raw:
+            (following,) = raw.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").fetchone()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._api_port}/cluster", timeout=2) as response:
+            members = json.load(response)["members"]
+        return following, sum(member["role"] == "sync_standby" for member in members)
+
+    def log_end(self, lines: int = 40) -> str:
+        """The last lines of the log of Patroni and its server."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     @property
     def url(self) -> str:
@@ -162,18 +187,18 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"postgresql://postgres@{hosts}/postgres?connect_timeout=2"
 
-    def primary(self) -> Node:
+    def primary(self, other_than: Node | None = None) -> Node:
         """Wait for a primary, and return it."""
         until_s = time.monotonic() + _READY_S
         while time.monotonic() < until_s:
             for node in self.nodes:
-                if node.is_primary():
+                if node is not other_than and node.is_primary():
                     return node
             time.sleep(0.2)
         raise AssertionError(f"no primary after {_READY_S:.0f} s")
 
     def wait_for_standbys(self, count: int, primary: Node | None = None) -> None:
-        """Wait until so many standbys follow the primary, one of them synchronously.
+        """Wait until so many standbys follow the primary, and Patroni would make one of them the next primary.
 
         Name the primary after a partition: an old one that comes back says for some seconds that it is one, and that
         others follow it.
@@ -181,18 +206,13 @@ class Cluster:
         until_s = time.monotonic() + _READY_S
         found: tuple[int, int] | None = None
         while time.monotonic() < until_s:
-            with (
-                contextlib.suppress(psycopg.Error),
-                psycopg.connect((primary or self.primary()).url, connect_timeout=1) as raw,
-            ):
-                found = raw.execute(
-                    "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication"
-                    " WHERE state = 'streaming'"
-                ).fetchone()
-                if found is not None and found[0] >= count and found[1] >= 1:
+            with contextlib.suppress(psycopg.Error, OSError):
+                found = (primary or self.primary()).standbys()
+                if found[0] >= count and found[1] >= 1:
                     return
             time.sleep(0.2)
-        raise AssertionError(f"standbys and synchronous ones after {_READY_S:.0f} s: {found}")
+        logs = "".join(f"\n{node.name}:\n{node.log_end()}" for node in self.nodes)
+        raise AssertionError(f"standbys and synchronous ones after {_READY_S:.0f} s: {found}{logs}")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import pytest
 from patroni_cluster import Cluster, cluster, missing_programs
@@ -81,6 +82,14 @@ class Load:
         for writer in self._writers:
             assert writer.stdout.readline() == "ready\n", writer.stderr.read()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer in self._writers:
+            writer.kill()
+            writer.communicate()
+
     def end(self) -> tuple[int, float]:
         """Return how many operations were accepted, and the longest time without an accepted append in seconds."""
         results = []
@@ -105,16 +114,16 @@ async def stored(url: str, start_us: int) -> tuple[int, int]:
 
 
 def test_a_killed_primary_loses_and_doubles_nothing(running, record_property):
-    load = Load(running.url, START_US)
-    for _ in range(KILLS):
+    with Load(running.url, START_US) as load:
+        for _ in range(KILLS):
+            time.sleep(2.0)
+            killed = running.primary()
+            killed.kill()
+            new = running.primary()
+            killed.start()
+            running.wait_for_standbys(2, new)
         time.sleep(2.0)
-        killed = running.primary()
-        killed.kill()
-        new = running.primary()
-        killed.start()
-        running.wait_for_standbys(2, new)
-    time.sleep(2.0)
-    accepted, longest_s = load.end()
+        accepted, longest_s = load.end()
     record_property("longest_s", longest_s)
     print(f"{KILLS} primaries killed: {accepted} operations, the longest time without an accepted append {longest_s} s")
     assert asyncio.run(stored(running.url, START_US)) == (accepted, accepted)
@@ -122,16 +131,16 @@ def test_a_killed_primary_loses_and_doubles_nothing(running, record_property):
 
 def test_a_primary_that_is_cut_off_accepts_nothing_that_counts(running, record_property):
     start_us = START_US + 2 * DAY_US
-    load = Load(running.url, start_us)
-    time.sleep(2.0)
-    old = running.primary()
-    old.pause()
-    new = running.primary()
-    assert new is not old
-    time.sleep(1.0)
-    old.resume()
-    running.wait_for_standbys(2, new)
-    accepted, longest_s = load.end()
+    with Load(running.url, start_us) as load:
+        time.sleep(2.0)
+        old = running.primary()
+        old.pause()
+        new = running.primary()
+        assert new is not old
+        time.sleep(1.0)
+        old.resume()
+        running.wait_for_standbys(2, new)
+        accepted, longest_s = load.end()
     record_property("longest_s", longest_s)
     print(f"primary cut off: {accepted} operations, the longest time without an accepted append {longest_s} s")
     assert asyncio.run(stored(running.url, start_us)) == (accepted, accepted)
