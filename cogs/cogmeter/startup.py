@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.diagnosis import Finding
 from cogmeter.settings import SettingsError, env_name
 from cogmeter_storage import open_store
-from cogmeter_storage.base import StorageError
-from cogmeter_storage.factory import shown_url
+from cogmeter_storage.base import AccessRefusedError, StorageError
+from cogmeter_storage.factory import is_postgres, shown_url
 from cogmeter_storage.spool import Spool
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.process import Process
 
+PATIENCE_S: Final = 60.0  # a PostgreSQL cluster has a new primary within half a minute
+RETRY_S: Final = 1.0
 PREFIX: Final = "start: "  # before a part's name in the monitor's faults and in the doctor
 
 _logger = logging.getLogger("cogmeter.parts")
@@ -34,15 +38,27 @@ class DamagedStateError(ValueError):
 async def open_database(url: str, process: Process | None = None) -> Store:
     """Open the store of a database URL, for a process; a corrupt database file is set aside.
 
+    A server that cannot be reached is tried again for PATIENCE_S: a bot and its database are often started together.
+
     Raises:
         SettingsError: the database cannot be used; the text names the setting, its value and the fix.
     """
-    try:
-        return await open_store(url, replace_corrupt=True, process=process)
-    except StorageError as error:
-        text, name = str(error), env_name("database_url")
-        # The text about a refused URL names it already, without a password.
-        raise SettingsError(text if text.startswith(name) else f"{name}={shown_url(url)}: {text}") from None
+    began_s = time.monotonic()
+    waiting = False
+    while True:
+        try:
+            return await open_store(url, replace_corrupt=True, process=process)
+        except StorageError as error:
+            text, name = str(error), env_name("database_url")
+            # The text about a refused URL names it already, without a password.
+            reason = text if text.startswith(name) else f"{name}={shown_url(url)}: {text}"
+            final = error.permanent or isinstance(error, AccessRefusedError) or not is_postgres(url)
+            if final or time.monotonic() - began_s >= PATIENCE_S:
+                raise SettingsError(reason) from None
+        if not waiting:
+            waiting = True
+            _logger.warning("The start waits for the database, for at most %.0f s. %s", PATIENCE_S, reason)
+        await asyncio.sleep(RETRY_S)
 
 
 async def open_spool(store: Store, settings: Settings, parts: StartupGuard) -> Spool | None:

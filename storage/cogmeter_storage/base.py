@@ -66,6 +66,16 @@ class DetachedStoreError(StorageError):
         super().__init__(message, permanent=False)
 
 
+class AccessRefusedError(StorageError):
+    """The server is there, but refuses user, password or database: the settings must be changed on one of the sides.
+
+    It is not permanent: a running bot keeps its operations until the server accepts it again.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=False)
+
+
 class Store(SharedStore, Protocol):
     """A store of operations.
 

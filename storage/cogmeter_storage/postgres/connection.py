@@ -18,7 +18,8 @@ import psycopg
 from psycopg import conninfo, errors
 
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.postgres.session import PostgresSession, storage_error
+from cogmeter_storage.postgres.messages import storage_error
+from cogmeter_storage.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A psycopg connection as the Session of the shared SQL, and PostgreSQL's errors as StorageError.
+"""A psycopg connection as the Session of the shared SQL.
 
 Values are written into the statement by psycopg (its client-side cursor), not prepared on the server: nothing is left
 in a server connection, as PgBouncer's transaction mode requires, and the type of a value follows from its place.
@@ -12,10 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import errors
 from psycopg.adapt import Loader
 
-from cogmeter_storage.base import StorageError
 from cogmeter_storage.clock import clock
 from cogmeter_storage.postgres.schema import SCHEMA
 
@@ -157,49 +155,3 @@ def storable_text(text: str) -> str:
     if text.isascii():
         return text.replace("\0", "\ufffd") if "\0" in text else text
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")
-
-
-def storage_error(error: psycopg.Error, name: str) -> StorageError:
-    """Return the StorageError for an error of psycopg; ``name`` is the server and database, without a password."""
-    reason = " ".join(str(error).split())
-    for kind, (meaning, fix, permanent) in _MEANINGS.items():
-        if isinstance(error, kind):
-            return StorageError(f"Database {name}: {meaning} ({reason}). To fix it: {fix}.", permanent=permanent)
-    if isinstance(error, psycopg.OperationalError):
-        return StorageError(
-            f"Database {name} cannot be reached ({reason}). To fix it: start the server, or check host, port and"
-            " network in PERFORMANCE_DATABASE_URL.",
-            permanent=False,
-        )
-    return StorageError(
-        f"Database {name}: PostgreSQL reports an error ({reason}). To fix it: see the log of the server.",
-        permanent=True,
-    )
-
-
-# By exception: the meaning, the next step, and whether it is permanent.
-_MEANINGS: Final[dict[type[Exception], tuple[str, str, bool]]] = {
-    errors.DiskFull: ("its disk is full", "free some space; writing then continues", False),
-    errors.ReadOnlySqlTransaction: (
-        "the server is a standby, which cannot be written",
-        "add target_session_attrs=read-write to PERFORMANCE_DATABASE_URL, with all servers",
-        False,
-    ),
-    errors.InvalidPassword: ("the server refuses the password", "check user and password", True),
-    errors.InvalidAuthorizationSpecification: ("the server refuses the user", "check user and password", True),
-    errors.InvalidCatalogName: ("it does not exist", "create it: CREATE DATABASE", True),
-    errors.InsufficientPrivilege: (
-        "the user may not do this",
-        "make the user the owner of the schema cogmeter, or let it create one",
-        True,
-    ),
-    errors.SerializationFailure: ("another process changed the same rows", "nothing: it is tried again", False),
-    errors.DeadlockDetected: ("another process waited for the same rows", "nothing: it is tried again", False),
-    errors.IdleInTransactionSessionTimeout: (
-        "this process was paused in the middle of a change",
-        "nothing: it is tried again",
-        False,
-    ),
-    errors.LockNotAvailable: ("another program has a lock on it", "end that program's transaction", False),
-    errors.QueryCanceled: ("a query took too long", "see the log of the server", False),
-}

@@ -11,13 +11,14 @@ import pytest
 from discord.ext import commands
 from postgres_server import PROGRAMS, Server, server
 
+from cogmeter import startup
 from cogmeter.diagnosis import BAD
 from cogmeter.diagnostics import bot_checks
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.monitor.monitor import Monitor
 from cogmeter.recording import flusher as flusher_module
 from cogmeter.recording.recorder import Recorder
-from cogmeter.settings import Settings
+from cogmeter.settings import Settings, SettingsError
 
 HOUR_S = 3_600
 
@@ -107,3 +108,34 @@ async def test_an_outage_is_logged_and_everything_is_stored_once_after_it(monito
     assert (await monitor.store.status()).operations == 811
     (group,) = await monitor.store.errors.groups(0, 2**53)
     assert group.count == 1
+
+
+async def test_a_start_waits_for_a_server_that_is_not_there_yet(database, monkeypatch, caplog):
+    monkeypatch.setattr(startup, "RETRY_S", 0.05)
+    await asyncio.to_thread(database.stop)
+    opening = asyncio.create_task(startup.open_database(database.url("postgres")))
+    await until(lambda: caplog.messages)
+    assert not opening.done()
+    await asyncio.to_thread(database.start)
+    store = await opening
+    await store.close()
+    (line,) = caplog.messages
+    assert line.startswith("The start waits for the database, for at most 60 s. PERFORMANCE_DATABASE_URL=postgresql://")
+
+
+async def test_a_start_without_its_server_fails_with_the_fix_in_the_end(database, monkeypatch, caplog):
+    monkeypatch.setattr(startup, "RETRY_S", 0.05)
+    monkeypatch.setattr(startup, "PATIENCE_S", 0.2)
+    await asyncio.to_thread(database.stop)
+    with pytest.raises(
+        SettingsError, match=r"PERFORMANCE_DATABASE_URL=.*cannot be reached.*To fix it: start the server"
+    ):
+        await startup.open_database(database.url("postgres"))
+    assert len(caplog.messages) == 1
+    await asyncio.to_thread(database.start)
+
+
+async def test_a_start_does_not_wait_when_the_database_does_not_exist(database, caplog):
+    with pytest.raises(SettingsError, match=r"the database does not exist .* CREATE DATABASE"):
+        await startup.open_database(database.url("none_such"))
+    assert not caplog.messages
