@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from apscheduler.executors.asyncio import AsyncIOExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -19,6 +20,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
     from apscheduler.job import Job
 
@@ -48,6 +50,16 @@ class Interval(IntervalTrigger):  # type: ignore[misc]  # APScheduler ships no t
         return now + interval - (now - following) % interval
 
 
+class _Executor(AsyncIOExecutor):  # type: ignore[misc]  # APScheduler ships no types
+    """Runs jobs as tasks. One that the stop cancels before its first step has ended, as one that is cancelled later."""
+
+    def _run_job_error(self, job_id: str, exc: BaseException, traceback: TracebackType | None = None) -> None:
+        if isinstance(exc, asyncio.CancelledError):
+            self._run_job_success(job_id, [])
+        else:
+            super()._run_job_error(job_id, exc, traceback)
+
+
 class Scheduler:
     """The jobs of one monitor, from ``start`` to ``stop``."""
 
@@ -59,7 +71,7 @@ class Scheduler:
         self._quiet = ExitStack()  # restores the levels of loggers
         self._quietened = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, logger=logging.getLogger("cogmeter.scheduler"))
-        self._scheduler.add_executor("asyncio", EXECUTOR)
+        self._scheduler.add_executor(_Executor(), EXECUTOR)
 
     def every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run ``work`` every ``interval_s`` seconds, never twice at once. It replaces an earlier job of this name."""

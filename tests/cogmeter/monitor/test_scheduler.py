@@ -70,6 +70,23 @@ async def test_a_job_that_runs_at_the_end_is_cut_off_in_silence(faults, caplog):
     assert faults == {}
 
 
+async def test_a_job_that_the_end_cancels_before_its_first_step_is_cut_off_in_silence(faults, caplog):
+    schedule, done = Scheduler(faults), []
+
+    async def work():
+        done.append(1)
+
+    schedule.every(PATIENCE_S, "sums", work)
+    schedule.start()
+    (job,) = schedule.jobs
+    job.modify(next_run_time=datetime.now(UTC))
+    schedule.stop()
+    schedule._scheduler._process_jobs()  # the timer was due in the turn of the loop in which the scheduler shuts down
+    await asyncio.sleep(0.05)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert (faults, done) == ({}, [])
+
+
 async def test_a_job_may_be_added_while_the_others_run(schedule):
     done = []
 
