@@ -55,7 +55,8 @@ class Node:
             "scope": "cogmeter",
             "name": name,
             "restapi": {"listen": f"127.0.0.1:{self._api_port}", "connect_address": f"127.0.0.1:{self._api_port}"},
-            "etcd3": {"host": f"127.0.0.1:{etcd_port}"},
+            # Version 2 of etcd's API: with version 3, Patroni before 3.1 can stop to name standbys (its #2783).
+            "etcd": {"host": f"127.0.0.1:{etcd_port}"},
             "bootstrap": {
                 "dcs": dcs,
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "no-sync", {"auth": "trust"}],
@@ -159,7 +160,7 @@ class Cluster:
         self._folder = folder
         etcd_port = free_port()
         self._etcd_command = [
-            *("etcd", "--data-dir", str(folder / "etcd"), "--log-level", "error", "--unsafe-no-fsync"),
+            *("etcd", "--enable-v2", "--data-dir", str(folder / "etcd"), "--log-level", "error"),
             *("--listen-client-urls", f"http://127.0.0.1:{etcd_port}"),
             *("--advertise-client-urls", f"http://127.0.0.1:{etcd_port}"),
             *("--listen-peer-urls", f"http://127.0.0.1:{free_port()}"),
@@ -169,8 +170,7 @@ class Cluster:
 
     def start(self) -> None:
         with (self._folder / "etcd.log").open("ab") as log:
-            command = [part for part in self._etcd_command if part != "--unsafe-no-fsync"]
-            self._etcd = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, **as_user())
+            self._etcd = subprocess.Popen(self._etcd_command, stdout=log, stderr=log, cwd=self._folder, **as_user())
         for node in self.nodes:
             node.start()
         self.wait_for_standbys(2)
