@@ -187,6 +187,11 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"postgresql://postgres@{hosts}/postgres?connect_timeout=2"
 
+    def clear(self) -> None:
+        """Remove everything of cogmeter."""
+        with psycopg.connect(self.primary().url, autocommit=True) as raw:
+            raw.execute("SET client_min_messages = warning; DROP SCHEMA IF EXISTS cogmeter CASCADE")
+
     def primary(self, other_than: Node | None = None) -> Node:
         """Wait for a primary, and return it."""
         until_s = time.monotonic() + _READY_S

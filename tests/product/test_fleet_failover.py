@@ -29,11 +29,22 @@ LOAD = 10  # operations every 50 ms
 SETTINGS = {"PERFORMANCE_MAX_OPERATIONS_IN_MEMORY": "10000"}
 
 
-@pytest.fixture
-def running(needed) -> Iterator[Cluster]:
-    needed(not missing_programs(), missing_programs())
+@pytest.fixture(scope="module")
+def three_servers() -> Iterator[Cluster | None]:
+    if missing_programs():
+        yield None
+        return
     with cluster() as made:
         yield made
+
+
+@pytest.fixture
+def running(three_servers, needed) -> Cluster:
+    """The cluster, without anything of cogmeter."""
+    needed(three_servers, missing_programs())
+    three_servers.wait_for_standbys(2)
+    three_servers.clear()
+    return three_servers
 
 
 @pytest.fixture
