@@ -129,13 +129,11 @@ class Fleet:
         for member in self.members:
             await member.tell("fail", service)
 
-    def fired(self, service: str) -> list[str]:
+    def fired(self, service: str, rule: str = "error_rate") -> list[str]:
         """The ids of the messages that an incident began; a repeated attempt has the same one."""
         bodies = [seen.json for seen in self._receiver.seen]
         return [
-            body["id"]
-            for body in bodies
-            if (body["service"], body["type"], body["kind"]) == (service, "error_rate", "fired")
+            body["id"] for body in bodies if (body["service"], body["type"], body["kind"]) == (service, rule, "fired")
         ]
 
     async def hears(self, service: str) -> None:

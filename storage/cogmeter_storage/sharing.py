@@ -68,6 +68,13 @@ class SharedStore(Protocol):
         """
         ...
 
+    async def values_by_process(self, key: str) -> dict[str, bytes]:
+        """Return what each process has stored under a key with ``own.set_value``, by its name.
+
+        Nothing where only one process can write.
+        """
+        ...
+
     async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return the (time, value) pairs of one gauge in [since_us, until_us) of each process that has some.
 

@@ -1,8 +1,8 @@
 """One of several processes of a bot that share a database. It does what its standard input says, and prints its role.
 
-``fail SERVICE`` begins operations of that service that fail; ``load COUNT`` records so many operations every 50 ms from
-now on; ``acknowledge UID``, ``mute SERVICE`` and ``limit KEY VALUE`` do what a person would do in this process;
-``tell`` does nothing; ``stop`` ends it in an orderly way.
+``fail SERVICE`` begins operations of that service that fail, ``hang SERVICE`` one that does not end; ``load COUNT``
+records so many operations every 50 ms from now on; ``acknowledge UID``, ``mute SERVICE`` and ``limit KEY VALUE`` do
+what a person would do in this process; ``tell`` does nothing; ``stop`` ends it in an orderly way.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ class Load:
                 self._record(service, 1)
             await asyncio.sleep(PACE_S)
 
+    def hang(self, service: str) -> None:
+        """Begin an operation that does not end."""
+        self._hanging = asyncio.create_task(self._hang(service))
+
+    async def _hang(self, service: str) -> None:
+        with self._recorder.operation(service, "stuck"):
+            await asyncio.sleep(3_600)
+
     def _record(self, service: str, outcome: int) -> None:
         self._recorder.record(service, "query", duration_ms=5, outcome=outcome)
         self.recorded += 1
@@ -68,6 +76,8 @@ async def obey(monitor: Monitor, load: Load, word: str, *values: str) -> None:
     engine = monitor.alerting.engine
     if word == "fail":
         load.failing.add(values[0])
+    elif word == "hang":
+        load.hang(values[0])
     elif word == "load":
         load.each = int(values[0])
     elif word == "acknowledge":

@@ -146,3 +146,18 @@ async def test_what_a_person_does_in_one_process_is_in_effect_in_all_within_five
     assert (await leader.tell("tell"))["alerts"] == {"graph": "acknowledged", "cards": "muted"}
     await fleet.end()
     assert len(fleet.fired("graph")) == len(fleet.fired("cards")) == 1
+
+
+async def test_what_hangs_in_another_process_is_sent_by_the_leader_with_its_name(fleet):
+    for number in range(3):
+        await fleet.begin(PERFORMANCE_PROCESS_NAME=f"cluster-{number}", PERFORMANCE_ALERT_THRESHOLD_HUNG="2")
+    leader = await fleet.leader()
+    number = next(place for place, member in enumerate(fleet.members) if member is not leader)
+    await fleet.members[number].tell("hang", "graph")
+    async with asyncio.timeout(PATIENCE_S):
+        while not fleet.fired("graph", "hung"):
+            await asyncio.sleep(0.1)
+    ((message,),) = fleet.query("SELECT message FROM cogmeter.alert WHERE service = 'graph' AND rule = 'hung'")
+    assert message.endswith(f", in process cluster-{number}")
+    await fleet.end()
+    assert len(set(fleet.fired("graph", "hung"))) == 1

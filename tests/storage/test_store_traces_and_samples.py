@@ -73,6 +73,14 @@ async def test_one_gauge_is_found_by_process(store, noon):
     assert await store.samples_by_process("c", noon, noon + 1) == {}
 
 
+async def test_a_value_is_found_by_process(store):
+    await store.own.set_value("key", b"one")
+    await store.own.set_value("keys", b"other")
+    found = await store.values_by_process("key")
+    assert found == ({store.process.name: b"one"} if store.shared else {})
+    assert await store.values_by_process("none") == {}
+
+
 async def test_a_sample_taken_again_at_the_same_moment_replaces_the_first_and_infinite_ones_are_left_out(store, noon):
     await store.add_samples(noon, {"a": 1.0, "b": 2.0})
     await store.add_samples(noon, {"a": 3.0, "b": float("nan"), "c": float("inf")})

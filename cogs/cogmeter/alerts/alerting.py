@@ -138,6 +138,7 @@ class Alerting:
                 await self.engine.restore(now_us(), self._parts)
             if not self.term.leads:
                 await self.evaluator.follow(now_us())
+                await self.evaluator.share(now_us())
                 return
             readings = await self.evaluator.evaluate(now_us())
             await self.engine.step(readings, now_us())

@@ -25,6 +25,7 @@ from cogmeter.alerts.measurement.snapshot import Snapshot
 from cogmeter.alerts.measurement.spending import KEY as SPENDING
 from cogmeter.alerts.measurement.spending import Spending
 from cogmeter.alerts.measurement.window import OPERATIONS, PIECE, SUM_US, Window
+from cogmeter.alerts.rule_runner import find_readings, in_turns, log_readings
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.dependency import DEPENDENCY
 from cogmeter.alerts.rules.deviation import DEVIATION
@@ -32,6 +33,7 @@ from cogmeter.alerts.rules.errors import NEW_ERROR
 from cogmeter.alerts.rules.running import HUNG
 from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
+from cogmeter.alerts.shared_readings import OWN_RULES, SharedReadings
 from cogmeter.alerts.thresholds.keys import THRESHOLD
 from cogmeter.query.pricing import Prices
 from cogmeter.query.query import now_us as wall_us
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
 BASELINES: Final = "alerts.baselines"  # keys in the store's memory
 MEASURED: Final = "alerts.measured"
 EXPLAINED_WINDOWS: Final = 2  # windows after the other breach for which a reading stays explained
-TURN_S: Final = 0.0005  # the time after which a check lets the loop run
 
 _logger = logging.getLogger("cogmeter.alerts")
 
@@ -87,6 +88,7 @@ class Evaluator:
         self._window = Window(names, length_s=window_s)
         self._others = OtherProcesses(names, learn)
         self._processes: Sequence[ProcessRecord] = ()
+        self._shared = SharedReadings()
         self._history = WindowHistory()
         self._expected_traffic = ExpectedTraffic()
         self._costs = CostTotals()
@@ -190,9 +192,7 @@ class Evaluator:
     async def evaluate(self, now_us: int) -> list[Reading]:
         """Return the readings beyond their recovery thresholds; one that another reading explains is not breached."""
         await self.follow(now_us)
-        running = await self._running(now_us)
-        await self._follow_errors(now_us)
-        snapshot = self._snapshot(now_us, running)
+        snapshot = await self._present_snapshot(now_us)
         while self._deviations.due and self._deviations.new_minute(now_us):
             self._deviations.learn(snapshot)  # baselines that are still due from the minute before
             await asyncio.sleep(0)
@@ -200,13 +200,25 @@ class Evaluator:
             self._deviations.plan(snapshot)
         self._deviations.learn(snapshot)
         self._costs.move(now_us)
-        readings = await _in_turns(self._readings(snapshot))
+        readings = await find_readings(RULES.values(), snapshot, self._limits, self.faults)
         self._note_silent(readings)
-        self._errors.note_reported({one.subject.operation for one in readings if one.subject.rule == NEW_ERROR.name})
-        readings = await _in_turns(self._suppression.mark(readings, now_us))
-        if _logger.isEnabledFor(logging.DEBUG):
-            _log_readings(readings)
+        self._note_reported(readings)
+        if self.store is not None and self.store.shared:
+            readings = await self._shared.add_others(self.store, readings, self._processes)
+        readings = await in_turns(self._suppression.mark(readings, now_us))
+        log_readings(readings)
         return readings
+
+    async def share(self, now_us: int) -> None:
+        """Store the readings that only this process can measure, for the process that leads."""
+        if self.store is not None and self.store.shared:
+            snapshot = await self._present_snapshot(now_us)
+            readings = await find_readings(OWN_RULES, snapshot, self._limits, self.faults)
+            self._note_reported(readings)
+            try:
+                await self._shared.share(self.store, readings)
+            except StorageError as error:
+                _logger.debug("The readings of this process could not be stored", exc_info=error)
 
     async def follow(self, now_us: int) -> None:
         """Count what other processes have stored since the last time, and note when each was last seen."""
@@ -272,16 +284,13 @@ class Evaluator:
                 self._unread.add(key)  # it may be intact, and the next start may read it
                 raise
 
-    def _readings(self, snapshot: Snapshot) -> Iterator[Reading]:
-        """Yield each rule's readings; a rule that fails is logged and counted, and the others continue."""
-        for rule in RULES.values():
-            if not self._limits.active(rule.name):
-                continue
-            try:
-                yield from rule.find(snapshot, self._limits)
-            except Exception:
-                self.faults[rule.name] += 1
-                _logger.exception("The rule %s failed; the other rules continue", rule.name)
+    async def _present_snapshot(self, now_us: int) -> Snapshot:
+        running = await self._running(now_us)
+        await self._follow_errors(now_us)
+        return self._snapshot(now_us, running)
+
+    def _note_reported(self, readings: Sequence[Reading]) -> None:
+        self._errors.note_reported({one.subject.operation for one in readings if one.subject.rule == NEW_ERROR.name})
 
     def _note_silent(self, readings: Sequence[Reading]) -> None:
         silent = [reading.subject.service for reading in readings if reading.subject.rule == LOW_TRAFFIC.name]
@@ -368,24 +377,3 @@ class Evaluator:
             processes=self._processes,
             deviations=dict(self._deviations.by_service),  # more of them may be learned during a check
         )
-
-
-def _log_readings(readings: Sequence[Reading]) -> None:
-    """Log what was measured, and why some of it raises no alert; the engine logs the rest."""
-    _logger.debug("%d readings, %d of them in breach", len(readings), sum(reading.breached for reading in readings))
-    for reading in readings:
-        if not reading.breached:
-            name = "/".join(filter(None, (reading.subject.service, reading.subject.operation)))
-            _logger.debug("%s: %s: not breached, or explained by chance or by another alert", name, reading.message)
-
-
-async def _in_turns(source: Iterable[Reading]) -> list[Reading]:
-    """Return all readings; the loop can run in between."""
-    readings: list[Reading] = []
-    began_s = time.perf_counter()
-    for reading in source:
-        readings.append(reading)
-        if time.perf_counter() - began_s >= TURN_S:
-            await asyncio.sleep(0)
-            began_s = time.perf_counter()
-    return readings

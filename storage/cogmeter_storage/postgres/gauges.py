@@ -1,4 +1,7 @@
-"""The gauges of each process: the name of a metric begins with that of its process, so that no line mixes two."""
+"""The gauges and values of each process.
+
+The name of a metric begins with that of its process, so that no line mixes two; the key of a value ends with it.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,20 @@ def by_process(
     for process, at_us, value in rows:
         found.setdefault(process, []).append((at_us, value))
     return found
+
+
+def value_key(key: str, process: str) -> str:
+    """Return the key under which a value of a process is stored."""
+    return f"{key} of {process}"
+
+
+def values_by_process(session: PostgresSession, key: str) -> dict[str, bytes]:
+    """Implement Store.values_by_process."""
+    first = value_key(key, "")
+    rows = session.execute(
+        "SELECT substr(name, ?), value FROM memory WHERE starts_with(name, ?)", (len(first) + 1, first)
+    )
+    return {process: bytes(value) for process, value in rows}
 
 
 def present_process(session: PostgresSession) -> str:

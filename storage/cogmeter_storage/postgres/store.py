@@ -202,6 +202,10 @@ class PostgresStore(SqlStore):
         """Return one gauge of every process."""
         return await self._reading.run(gauges.by_process, name, since_us, until_us, self._only)
 
+    async def values_by_process(self, key: str) -> dict[str, bytes]:
+        """Return one value of every process."""
+        return await self._reading.run(gauges.values_by_process, key)
+
     async def sample_steps(
         self, names: Collection[str], since_us: int, until_us: int, *, step_us: int
     ) -> dict[str, dict[int, SampleStep]]:
@@ -269,7 +273,7 @@ class PostgresStore(SqlStore):
 
     def _key(self, key: str) -> str:
         """Return the stored key of a value: those of one process have its name."""
-        return key if self._only is None else f"{key} of {self._only}"
+        return key if self._only is None else gauges.value_key(key, self._only)
 
     @property
     def own(self) -> PostgresStore:

@@ -187,6 +187,10 @@ class SqliteStore(SqlStore):
         """Return the newest value of each gauge."""
         return await self._reading.run(observations.newest_samples, since_us)
 
+    async def values_by_process(self, key: str) -> dict[str, bytes]:  # noqa: ARG002 - one process writes the file
+        """Return nothing: one process writes the file."""
+        return {}
+
     async def samples_by_process(self, name: str, since_us: int, until_us: int) -> dict[str, list[tuple[int, float]]]:
         """Return one gauge of the one process."""
         samples = await self.samples([name], since_us, until_us)

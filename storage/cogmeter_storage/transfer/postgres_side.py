@@ -16,8 +16,9 @@ from cogmeter_storage.plan import floor_us
 from cogmeter_storage.postgres.connection import PostgresConnection, connection_values, shown_name
 from cogmeter_storage.postgres.damage import PostgresDamage
 from cogmeter_storage.postgres.maintenance import SILENT_US, migrate
+from cogmeter_storage.postgres.messages import storage_error
 from cogmeter_storage.postgres.schema import POSTGRES_VERSION, SCHEMA
-from cogmeter_storage.postgres.session import PostgresSession, storable_text, storage_error
+from cogmeter_storage.postgres.session import PostgresSession, storable_text
 from cogmeter_storage.postgres.slots import SEQUENCE_BITS, read_slots
 from cogmeter_storage.postgres.writer import PostgresWriter
 from cogmeter_storage.process import Process

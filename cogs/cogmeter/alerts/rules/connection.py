@@ -128,6 +128,7 @@ GATEWAY_LATENCY: Final = Rule(
     for_s=60,
     min_operations=0,
     degrades=True,
+    own_process=True,
 )
 DISCONNECTS: Final = Rule(
     name="disconnects",
@@ -144,6 +145,7 @@ DISCONNECTS: Final = Rule(
     replay=None,
     min_operations=0,
     degrades=True,
+    own_process=True,
 )
 RATE_LIMITS: Final = Rule(
     name="rate_limits",
@@ -161,6 +163,7 @@ RATE_LIMITS: Final = Rule(
     source=REST,
     counted="request",
     degrades=True,
+    own_process=True,
 )
 INVALID_REQUESTS: Final = Rule(
     name="invalid_requests",
@@ -177,4 +180,5 @@ INVALID_REQUESTS: Final = Rule(
     min_operations=0,
     source=REST,
     counted="request",
+    own_process=True,
 )

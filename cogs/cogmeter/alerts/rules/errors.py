@@ -88,6 +88,7 @@ LOGGED_ERRORS: Final = Rule(
     replay=None,
     explained_by=("error_rate",),
     error_kind=ErrorKind.LOGGED,
+    own_process=True,
 )
 UNHANDLED_ERRORS: Final = Rule(
     name="unhandled_errors",
@@ -105,6 +106,7 @@ UNHANDLED_ERRORS: Final = Rule(
     source=UNHANDLED,
     counted="error",
     error_kind=ErrorKind.UNHANDLED,
+    own_process=True,
 )
 NEW_ERROR: Final = Rule(
     name="new_error",
@@ -122,4 +124,5 @@ NEW_ERROR: Final = Rule(
     explained_by=("error_rate", "logged_errors"),
     explained_for_s=lambda _: QUIET_US / 1e6,
     one_error=True,
+    own_process=True,
 )

@@ -139,6 +139,7 @@ DEAD_LOOPS: Final = Rule(
     replay=None,
     min_operations=0,
     degrades=True,
+    own_process=True,
 )
 MEMORY_LIMIT: Final = Rule(
     name="memory_limit",
@@ -153,6 +154,7 @@ MEMORY_LIMIT: Final = Rule(
     chart=GaugeCurve("memory", "bytes", "resources.memory_bytes", threshold_factor=None),
     replay=None,
     min_operations=0,
+    own_process=True,
 )
 MEMORY_GROWTH: Final = Rule(
     name="memory_growth",
@@ -166,4 +168,5 @@ MEMORY_GROWTH: Final = Rule(
     chart=GaugeCurve("memory", "bytes", "resources.memory_bytes", threshold_factor=None),
     replay=None,
     min_operations=0,
+    own_process=True,
 )

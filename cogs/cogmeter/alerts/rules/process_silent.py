@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.process import ProcessRecord
 
 NAMED: Final = 3  # in the message; of more, only the number
+LIVE_US: Final = 60_000_000  # a process that is silent for longer is not asked any more
 GONE_US: Final = DAY_US  # a process that is silent for longer is not expected any more
 
 
@@ -44,6 +45,11 @@ def missing(processes: Sequence[ProcessRecord]) -> list[ProcessRecord]:
         for one in processes
         if (not one.ended or one.lost) and one.silent_us < GONE_US and not _is_replaced(one, processes)
     ]
+
+
+def live(processes: Sequence[ProcessRecord]) -> list[ProcessRecord]:
+    """Return the processes that run."""
+    return [one for one in missing(processes) if not one.ended and one.silent_us <= LIVE_US]
 
 
 def _is_replaced(one: ProcessRecord, processes: Sequence[ProcessRecord]) -> bool:

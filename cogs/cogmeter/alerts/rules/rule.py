@@ -168,6 +168,7 @@ class Rule(AlertKind):
     one_error: bool = False  # its readings name a group of errors, see measurement.errors
     degrades: bool = False  # users notice it: the public status page shows a critical alert as "degraded"
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
+    own_process: bool = False  # only a process itself can measure it: each one shares its readings with the leader
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
     # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.
     explained_for_s: Callable[[float], float] | None = None

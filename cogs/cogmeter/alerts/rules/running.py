@@ -68,4 +68,5 @@ HUNG: Final = Rule(
     chart="timeline",
     replay=None,
     degrades=True,
+    own_process=True,
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.model import WARNING, Reading
-from cogmeter.alerts.rules.process_silent import missing
+from cogmeter.alerts.rules.process_silent import live
 from cogmeter.alerts.rules.rule import WHOLE_BOT, Rule, beyond, number
 
 if TYPE_CHECKING:
@@ -16,21 +16,20 @@ if TYPE_CHECKING:
     from cogmeter.alerts.rules.rule import RuleLimits
 
 NAMED: Final = 3  # versions in the message
-LIVE_US: Final = 60_000_000  # a process that is silent for longer is the subject of another rule
 
 
 def version_skew(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     """Compare the time for which live processes have run at least two versions."""
     subject = VERSION_SKEW.subject()
     limit = limits.of(subject)
-    live = [one for one in missing(snapshot.processes) if one.silent_us <= LIVE_US and one.process.version]
+    running = [one for one in live(snapshot.processes) if one.process.version]
     starts_us: dict[str, list[int]] = defaultdict(list)
-    for one in live:
+    for one in running:
         starts_us[one.process.version].append(one.started_us)
     if not limit.threshold or len(starts_us) < 2:
         return
     first_us = sorted(min(starts) for starts in starts_us.values())
-    hours = (live[0].now_us - first_us[1]) / 3_600_000_000
+    hours = (running[0].now_us - first_us[1]) / 3_600_000_000
     if not VERSION_SKEW.beyond_recovery(hours, limit):
         return
     counts = sorted(starts_us, key=lambda version: len(starts_us[version]), reverse=True)
