@@ -108,10 +108,9 @@ def _links(alerts: list[AlertAnswer], settings: Settings) -> list[str]:
 def alert_text(alert: AlertAnswer, limit: int | None = None) -> str:
     """Return the message of an alert and its counts on one line; of a resolved one, its worst value and duration."""
     from cogmeter.alerts.model import with_counts
-    from cogmeter.render.rule_text import message_text, worded
+    from cogmeter.render.rule_text import present_text, worded
 
     if alert.resolved_at is not None or not alert.breached:
         return one_line(worded(alert).message, limit)
-    return one_line(
-        message_text(with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)), limit
-    )
+    message = with_counts(alert.message, alert.failed_operations or 0, alert.operations or 0)
+    return one_line(present_text(alert.type, message, alert.current, alert.threshold), limit)

@@ -14,7 +14,7 @@ from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us, place
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_text import measured, present_text
+from cogmeter.render.rule_text import present_text, value_text
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import HOUR_US
 
@@ -85,7 +85,8 @@ def _escalated(notice: Notice) -> str:
 
 def _reminded(notice: Notice) -> str:
     change = notice.change
-    now = "" if is_calm(change.message) else f", now {measured(notice.alert.rule, change.current)}"
+    value = value_text(notice.alert.rule, change.current, change.threshold)
+    now = "" if is_calm(change.message) else f", now {value}"
     return f"Still firing after {_age(notice)}{now}: {_message(notice)}"
 
 

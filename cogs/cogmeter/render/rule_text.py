@@ -10,7 +10,7 @@ from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.model import BOT, calm, is_calm, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
-from cogmeter.alerts.rules.rule import LOOP, beyond
+from cogmeter.alerts.rules.rule import LOOP, beyond, duration, number
 from cogmeter.alerts.thresholds.effective import CHANGED
 from cogmeter.alerts.thresholds.keys import WORDED, LimitError, OverrideKey
 from cogmeter.alerts.thresholds.limits import Limits
@@ -21,7 +21,7 @@ from cogmeter.settings import Settings, env_name
 from cogmeter.times import us_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cogmeter.alerts.thresholds.calibration import Proposal
     from cogmeter.query.records import WhatIf
@@ -35,17 +35,16 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
     "share": formatting.percent,
     "share of usual": lambda value: f"{formatting.percent(value)} of usual",
     "share of success": lambda value: f"{formatting.percent(value)} success",
-    "growth": lambda value: f"{value * 100:,.0f}%",  # above 1 as well, which ``formatting.percent`` caps
+    "growth": lambda value: f"{number(value * 100)}%",  # above 1 as well, which ``formatting.percent`` caps
     "seconds": lambda value: formatting.duration(value * 1e6),
     "ms": lambda value: formatting.duration(value * 1000),
     "operations/min": formatting.rate,
-    "factor": lambda value: f"{value:,.1f}".removesuffix(".0") + "x",
+    "factor": lambda value: f"{number(value)}x",
     "USD": lambda value: f"${value:,.2f}",
     "USD per day": lambda value: f"${value:,.2f}/day",
     "score": lambda value: f"{value:.2f}",
     "number": lambda value: f"{value:g}",
 }
-BACK: Final = "back within"  # of an active alert whose last check found no breach
 _OVER: Final = "; this is over for now"
 _LASTED: Final = ", lasted "
 FIELD_LABELS: Final = {  # in lists to choose from
@@ -57,7 +56,9 @@ FIELD_LABELS: Final = {  # in lists to choose from
     "severity": "Severity",
     "statistic": "Response-time statistic",
 }
-_GUIDE_DURATION: Final = re.compile(r"\b(of|for|usually|than|after|over|under) (\d[\d.,]*)(ms|s)\b")
+_GUIDE_DURATION: Final = re.compile(r"\b(of|for|usual|usually|than|after|over|under) (\d[\d.,]*)(ms|s| min)\b")
+_GUIDE_RATE: Final = re.compile(r"(\d[\d.,]*) operations/minute\b")
+_IN_BREACH: Final = re.compile(r" (exceeds|is below) .*?threshold of (\d[\d.,]*(?:ms|s| min)\b)?")
 _OFF: Final = re.compile(r"; 0(:| switches).*$")  # the end of a threshold's description
 _FIELDS: Final = {  # the words before a value
     "threshold": "",
@@ -112,6 +113,14 @@ def measured(rule: str, value: float) -> str:
     return _formatted(kind.unit if kind else "number", value) if math.isfinite(value) else formatting.NOTHING
 
 
+def value_text(rule: str, value: float, threshold: float | None) -> str:
+    """Format a value of an alert as its message does: ``8.2 s``; ``just over 2 s`` of one beyond a threshold of 2 s."""
+    text, kind = measured(rule, value), KINDS.get(rule)
+    if kind is None or not threshold or not kind.is_worse(value, threshold):
+        return text
+    return beyond(text, measured(rule, threshold), falling=kind.falling)
+
+
 def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[str, str] | None:
     """Return a past alert's worst value and its threshold: "Error rate peaked at 66.7%", "threshold 5%".
 
@@ -120,11 +129,17 @@ def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[st
     kind = KINDS.get(rule)
     if kind is None or worst is None or not threshold or not kind.is_worse(worst, threshold):
         return None
-    verb = "fell to" if kind.falling else "peaked at"
-    limit = measured(rule, threshold)
-    value = beyond(measured(rule, worst), limit, falling=kind.falling)
-    worst_value = f"{kind.value_name} {value}" if kind.value_name else f"{rule_title(rule)} {verb} {value}"
-    return worst_value, f"threshold {limit}"
+    words = extreme_words(rule)
+    subject = formatting.sentence(words) if is_block(rule) else f"{rule_title(rule)} {words}"
+    return f"{subject} {value_text(rule, worst, threshold)}", f"threshold {measured(rule, threshold)}"
+
+
+def extreme_words(rule: str) -> str:
+    """Return the words before the worst value of a past alert: "peaked at", "fell to", "longest block"."""
+    kind = KINDS.get(rule)
+    if kind is not None and kind.value_name:
+        return kind.value_name.lower()
+    return "fell to" if kind is not None and kind.falling else "peaked at"
 
 
 def alert_text(alert: Alert) -> str:
@@ -146,14 +161,27 @@ def present_text(rule: str, message: str, current: float | None, threshold: floa
     "Error rate back within its threshold of 5% (was 7.8%)".
     """
     if not is_calm(message):
-        return message_text(message)
+        return message_text(message, rule, (current, threshold))
     text = message_text(split_counts(message)[0])
     if rule in KINDS and current is not None and threshold:
-        limit, was = measured(rule, threshold), measured(rule, current)
-        if KINDS[rule].value_name:  # a block is over, and is not back within anything
-            return f"{rule_title(rule)}: none above the threshold of {limit} now (the last one {was})"
-        return f"{rule_title(rule)} {BACK} its threshold of {limit} (was {was})"
+        return f"{rule_title(rule)}{':' * is_block(rule)} {over_text(rule, current, threshold)}"
     return text if text.endswith(_OVER) else f"{text}{_OVER}"
+
+
+def is_block(rule: str) -> bool:
+    """Return whether a rule's value is the length of something that is over at once, as a block of the event loop."""
+    return rule in KINDS and bool(KINDS[rule].value_name)
+
+
+def over_text(rule: str, current: float, threshold: float, *, strong: str = "", more: str = "") -> str:
+    """Return what follows the title of an alert whose last check found no breach: "back within its threshold of 5%".
+
+    ``strong`` is put around the last value, and ``more`` follows it.
+    """
+    limit, was = measured(rule, threshold), f"{strong}{value_text(rule, current, threshold)}{strong}{more}"
+    if is_block(rule):  # it is over, and is not back within anything
+        return f"none above the threshold of {limit} now (the last one {was})"
+    return f"back within its threshold of {limit} (was {was})"
 
 
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:
@@ -162,7 +190,7 @@ def past_text(rule: str, message: str, worst: float | None, threshold: float | N
     if past is None and _LASTED in message:  # it is worded already
         return message
     text = f"{past[0]} ({past[1]})" if past else message_text(message)
-    lasted = ", the alert lasted " if rule in KINDS and KINDS[rule].value_name else _LASTED
+    lasted = ", the alert lasted " if is_block(rule) else _LASTED
     return f"{text}{lasted}{formatting.duration(max(lasted_us, 0))}"
 
 
@@ -195,9 +223,50 @@ def worded_detail(detail: AlertDetail) -> AlertDetail:
     return detail.model_copy(update={"alert": alert, "changes": changes, "members": [*map(worded, detail.members)]})
 
 
-def message_text(message: str) -> str:
-    """Return the message of an alert with "8.2 s" and "120/min"; the guide's JSON and log have other formats."""
-    return _GUIDE_DURATION.sub(r"\1 \2 \3", message).replace(" operations/minute ", "/min ", 1)
+def message_text(message: str, rule: str = "", values: Iterable[float | None] = ()) -> str:
+    """Return the message of an alert with "8.2 s" and "120/min"; the guide's JSON and log have other formats.
+
+    ``values`` are those that the message of a ``rule`` is about: they get the digits that ``measured`` gives them, from
+    their exact value; other ones are read from the message.
+    """
+    known = [value for value in values if value is not None]
+    exact = {guide: measured(rule, value) for value in known for guide in _guide_texts(rule, value)}
+
+    def shown(guide: str) -> str:
+        return exact.get(guide) or _duration(guide)
+
+    breach = _IN_BREACH.search(message)
+    limit = shown(breach[2]) if breach is not None and breach[2] else ""
+
+    def spaced(found: re.Match[str]) -> str:
+        value = shown(found[2] + found[3])
+        if breach is not None and found.start() < breach.start() and found[1] in {"of", "for"}:
+            value = beyond(value, limit, falling=breach[1] == "is below")
+        return f"{found[1]} {value}"
+
+    text = _GUIDE_DURATION.sub(spaced, message)
+    return _GUIDE_RATE.sub(lambda found: exact.get(found[1]) or formatting.rate(_number(found[1])), text)
+
+
+def _guide_texts(rule: str, value: float) -> tuple[str, ...]:
+    """Return the forms that a value may have in the guide's message of a rule: "8.2s", "12 min"; of a rate "120"."""
+    unit = KINDS[rule].unit if rule in KINDS else ""
+    if unit == "seconds":
+        return duration(value * 1000), f"{value / 60:.0f} min"
+    return (duration(value) if unit == "ms" else number(value),)
+
+
+def _duration(guide: str) -> str:
+    """Return a duration of a guide's message, "145ms" or "8.2s", as everywhere else."""
+    if guide.endswith("min"):
+        return guide
+    milliseconds = guide.endswith("ms")
+    return formatting.duration(_number(guide.rstrip("ms")) * (1e3 if milliseconds else 1e6))
+
+
+def _number(guide: str) -> float:
+    """Return a number of a guide's message: 1,200.5."""
+    return float(guide.replace(",", "").rstrip("."))
 
 
 def limit_text(limit: EffectiveLimit) -> str:

@@ -5,8 +5,21 @@ from __future__ import annotations
 import pytest
 from factories import make_alert
 
-from cogmeter.alerts.model import calm, is_calm, split_counts, with_counts
-from cogmeter.render.rule_text import past_text, present_text, status_reason, worded, worded_detail
+from cogmeter.alerts.model import Limit, calm, is_calm, split_counts, with_counts
+from cogmeter.alerts.rules.process import STALL
+from cogmeter.alerts.rules.rule import duration
+from cogmeter.render.embeds.alert import alert_embed_data
+from cogmeter.render.embeds.alert_lists import alert_list_embed
+from cogmeter.render.rule_text import (
+    alert_text,
+    message_text,
+    past_text,
+    present_text,
+    status_reason,
+    value_text,
+    worded,
+    worded_detail,
+)
 from cogmeter.schemas.alerts import AlertAnswer, AlertDetail, ChangeAnswer
 from cogmeter_storage.alerting import AlertChange, AlertState
 
@@ -78,3 +91,81 @@ def test_a_block_of_the_loop_has_a_length_and_its_alert_another():
     assert text == "Longest block 3.9 s (threshold 2 s), the alert lasted 1 min 20 s"
     text = present_text("stall", calm("Event loop blocked for 3.9s exceeds threshold of 2s"), 3_900, 2_000)
     assert text == "Blocked event loop: none above the threshold of 2 s now (the last one 3.9 s)"
+
+
+def listed(alert):
+    return alert_list_embed([alert], state="active", service=None, page=0, more=False, now_us=2)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            "Average response time of 15.3s exceeds threshold of 5s",
+            "Average response time of 15 s exceeds threshold of 5 s",
+        ),
+        (
+            "Event-loop block of 12.4s at a.py:1 exceeds threshold of 12s",
+            "Event-loop block of just over 12 s at a.py:1 exceeds threshold of 12 s",
+        ),
+        (
+            "Running for just over 75s exceeds threshold of 75s",
+            "Running for just over 1 min 15 s exceeds threshold of 1 min 15 s",
+        ),
+        (
+            "Event-loop block of 2s at a.py:1 is still near threshold of 2s",
+            "Event-loop block of 2 s at a.py:1 is still near threshold of 2 s",
+        ),
+        ("120.4 operations/minute exceeds threshold of 100", "120/min exceeds threshold of 100"),
+        (
+            "Gateway latency of 145ms exceeds threshold of 100ms",
+            "Gateway latency of 145 ms exceeds threshold of 100 ms",
+        ),
+    ],
+)
+def test_a_message_has_the_digits_of_the_values_beside_it(message, text):
+    assert message_text(message) == text
+
+
+@pytest.mark.parametrize("milliseconds", [145.2, 2_001.0, 2_049.0, 9_960.0, 15_460.0, 59_499.0, 61_400.0, 754_000.0])
+def test_a_value_has_the_words_of_the_message_of_its_reading(milliseconds):
+    threshold = min(2_000.0, milliseconds - 1)
+    limit = Limit(threshold=threshold, recovery=threshold, for_s=0, recovery_s=0, min_operations=0)
+    reading = STALL.reading(
+        STALL.subject(), milliseconds, limit, f"Event-loop block of {duration(milliseconds)} at a.py:1"
+    )
+    value = value_text("stall", milliseconds, threshold)
+    text = present_text("stall", reading.message, milliseconds, threshold)
+    assert text.startswith(f"Event-loop block of {value} at a.py:1 exceeds threshold of ")
+    alert = make_alert(
+        1, rule="stall", message=reading.message, current=milliseconds, worst=milliseconds, threshold=threshold
+    )
+    now = next(field["value"] for field in alert_embed_data(alert, None, chart=False, now_us=2)["fields"])
+    assert now.startswith(f"**{value}**")
+    assert f"**{value}** (threshold " in listed(alert).description
+
+
+def test_an_operation_that_hangs_for_minutes_has_its_seconds_in_the_message_too():
+    message = "Running for 13 min at a.py:1 exceeds threshold of 10 min"
+    text = present_text("hung", message, 754, 600)
+    assert text == f"Running for {value_text('hung', 754, 600)} at a.py:1 exceeds threshold of 10 min"
+    assert present_text("hung", "Running for 4 min exceeds threshold of just 2 min", 250, 125.0).startswith(
+        "Running for 4 min 10 s"
+    )
+
+
+def test_a_block_that_is_over_has_the_same_words_on_every_list():
+    facts = {
+        "rule": "stall",
+        "message": calm("Event-loop block of 3.9s"),
+        "current": 3_900,
+        "worst": 3_900,
+        "threshold": 2_000,
+    }
+    alert = make_alert(1, **facts)
+    words = "none above the threshold of 2 s now (the last one {}3.9 s{})"
+    assert alert_text(alert) == f"Blocked event loop: {words.format('', '')}"
+    assert words.format("**", "**") in listed(alert).description
+    ended = make_alert(1, **facts, state=AlertState.RESOLVED, resolved_us=90_000_000)
+    assert "longest block **3.9 s** (threshold was 2 s)" in listed(ended).description
+    assert "back within" not in str(alert_embed_data(alert, None, chart=False, now_us=2)).lower()

@@ -17,7 +17,7 @@ from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.error_text import place_text
 from cogmeter.render.escape import code, dashboard_line, plain, when
 from cogmeter.render.palette import Look, look_of
-from cogmeter.render.rule_text import alert_text, measured, rule_title
+from cogmeter.render.rule_text import alert_text, is_block, measured, rule_title, value_text
 from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
 
@@ -98,7 +98,8 @@ def details_embed_data(
 def _transition(alert: Alert, change: AlertChange) -> str:
     by = f" by {plain(change.actor, 60)}" if change.actor else ""
     note = f": {plain(change.note, 120)}" if change.note else ""
-    return f"{when(change.at_us)} {plain(change.kind, 30)}{by}, {measured(alert.rule, change.current)}{note}"
+    value = value_text(alert.rule, change.current, change.threshold)
+    return f"{when(change.at_us)} {plain(change.kind, 30)}{by}, {value}{note}"
 
 
 def _delivery(attempt: Attempt) -> str:
@@ -157,15 +158,16 @@ def _values(alert: Alert) -> list[dict[str, Any]]:
     """Return the field of the current and worst value; none for a rule without a threshold."""
     if not alert.threshold:
         return []
-    limit, worst = measured(alert.rule, alert.threshold), measured(alert.rule, alert.worst)
+    limit, worst = measured(alert.rule, alert.threshold), value_text(alert.rule, alert.worst, alert.threshold)
+    current = value_text(alert.rule, alert.current, alert.threshold)
     if alert.state is AlertState.RESOLVED:
         return [_field("Peak", f"**{worst}**\nthreshold was {limit}", inline=True)]
     if is_calm(alert.message):
-        last = f"was **{measured(alert.rule, alert.current)}**\nthreshold {limit}\npeak {worst}"
-        return [_field("Back within threshold", last, inline=True)]
+        name, was = ("None above threshold", "last one") if is_block(alert.rule) else ("Back within threshold", "was")
+        return [_field(name, f"{was} **{current}**\nthreshold {limit}\npeak {worst}", inline=True)]
     _, counts = split_counts(alert.message)
     of = "" if counts is None else f" ({formatting.exact(counts[0])} of {formatting.exact(counts[1])} failed)"
-    now = f"**{measured(alert.rule, alert.current)}**{of}\nthreshold {limit}\npeak {worst}"
+    now = f"**{current}**{of}\nthreshold {limit}\npeak {worst}"
     return [_field("Now", now, inline=True)]
 
 
@@ -238,7 +240,12 @@ def _example(operation: OperationRecord, url: str | None) -> str:
 def _listed(members: Sequence[Alert]) -> str:
     """Return a line for each alert, the worst first, and the number of those that do not fit."""
     looks = [(look_of(member.severity, member.state), member) for member in by_urgency(members)]
-    return several([f"{look.icon} {subject(member)}: {measured(member.rule, member.worst)}" for look, member in looks])
+    return several(
+        [
+            f"{look.icon} {subject(member)}: {value_text(member.rule, member.worst, member.threshold)}"
+            for look, member in looks
+        ]
+    )
 
 
 def several(lines: Sequence[str], limit: int = VALUE, *, more: int = 0, separator: str = "\n") -> str:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from cogmeter.alerts.model import is_calm
-from cogmeter.alerts.rules import KINDS
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us, several, subject
 from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState, Look, look_of
-from cogmeter.render.rule_text import BACK, measured, override_text, rule_title
+from cogmeter.render.rule_text import extreme_words, measured, over_text, override_text, rule_title, value_text
 from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
@@ -130,16 +129,14 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
     look = look_of(alert.severity, alert.state)
     icon = PENDING_ICON if alert.state is AlertState.PENDING else look.icon
     resolved = alert.state is AlertState.RESOLVED
-    peak, limit = measured(alert.rule, alert.worst), measured(alert.rule, alert.threshold)
+    peak, limit = value_text(alert.rule, alert.worst, alert.threshold), measured(alert.rule, alert.threshold)
     if resolved:
-        verb = "fell to" if alert.rule in KINDS and KINDS[alert.rule].falling else "peaked at"
-        values = f"{verb} **{peak}** (threshold was {limit})"
+        values = f"{extreme_words(alert.rule)} **{peak}** (threshold was {limit})"
     else:
         worst = "" if alert.worst == alert.current else f", peak {peak}"
-        value = f"**{measured(alert.rule, alert.current)}**"
-        values = f"{value} (threshold {limit}{worst})"
+        values = f"**{value_text(alert.rule, alert.current, alert.threshold)}** (threshold {limit}{worst})"
         if is_calm(alert.message):
-            values = f"{BACK} its threshold of {limit} (was {value}{worst})"
+            values = over_text(alert.rule, alert.current, alert.threshold, strong="**", more=worst)
     return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 
