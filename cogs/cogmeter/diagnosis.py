@@ -92,6 +92,10 @@ class Concern:
     alert: str = ""  # uid of the active alert that it is about
 
 
+MOST: Final = 3  # findings unless more are asked for
+EVERY: Final = 100  # findings where all are asked for
+
+
 class ConcernList(list[Concern]):
     """The findings that matter most, worst first, and how many more there are."""
 
@@ -103,6 +107,11 @@ class ConcernList(list[Concern]):
 def left_out_text(left_out: int) -> str:
     """Return "and 2 more findings"; empty if none is left out."""
     return f"and {left_out:,} more finding{'' if left_out == 1 else 's'}" if left_out else ""
+
+
+def all_findings_text(concerns: ConcernList) -> str:
+    """Return what leads to the whole list: "All 5 findings"."""
+    return f"All {len(concerns) + concerns.left_out:,} findings"
 
 
 def step_text(next_step: str, command: str) -> str:

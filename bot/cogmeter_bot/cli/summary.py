@@ -44,8 +44,14 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 1000),
     help="Number of commands and of services to list (default: 3; 10 on a terminal).",
 )
+@click.option(
+    "--findings",
+    type=click.IntRange(1, 100),
+    default=3,
+    help="Number of findings about what needs attention to list (default: 3).",
+)
 @reading_options
-def summary(options: ReadingOptions, top: int | None) -> None:
+def summary(options: ReadingOptions, top: int | None, findings: int) -> None:
     """Show findings, volume, response times, top commands, alerts.
 
     --check: an alert is active, or a service exceeds the thresholds in effect.
@@ -55,7 +61,7 @@ def summary(options: ReadingOptions, top: int | None) -> None:
     time_range = options.time_range("24h")
 
     async def request(source: Source) -> tuple[Dashboard, Limits]:
-        return await source.dashboard(time_range, options.services), await source.limits()
+        return await source.dashboard(time_range, options.services, findings=findings), await source.limits()
 
     dashboard, limits = options.query(request)
     if options.as_json:
@@ -116,8 +122,9 @@ def _attention(dashboard: Dashboard, *, rich: bool) -> Iterator[Block]:
     from cogmeter.diagnosis import NO_CONCERN, left_out_text
 
     if dashboard.attention:
-        more = filter(None, [left_out_text(dashboard.attention_left_out)])
-        yield Listing("Needs Attention", [*attention_lines(dashboard.attention), *more])
+        lines, left_out = attention_lines(dashboard.attention), dashboard.attention_left_out
+        more = [f"{left_out_text(left_out)}. List them with --findings {len(lines) + left_out}"] if left_out else []
+        yield Listing("Needs Attention", [*lines, *more])
     elif rich:
         yield f"{NO_CONCERN}."
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import Verdict
+from cogmeter.diagnosis import MOST, Verdict
 from cogmeter.diagnostics.process_health import fleet_finding
 from cogmeter.exporters.table import exporter
 from cogmeter.recording.service_names import in_background
@@ -98,9 +98,12 @@ class ApiSource:
             )
         return cls(base.removesuffix(_API), token, settings, process)
 
-    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
+    async def dashboard(
+        self, time_range: Range, services: Collection[str] | None, *, findings: int = MOST
+    ) -> Dashboard:
         """Implement Source.dashboard."""
-        return await self._get(Dashboard, f"{_API}/dashboard", self._range(time_range), services=_joined(services))
+        names = {"services": _joined(services), "findings": None if findings == MOST else str(findings)}
+        return await self._get(Dashboard, f"{_API}/dashboard", self._range(time_range), **names)
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""

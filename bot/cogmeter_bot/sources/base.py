@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cogmeter.diagnosis import MOST
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
@@ -43,8 +45,10 @@ class Source(Protocol):
         """The database file or the API address, for display."""
         ...
 
-    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
-        """Return the statistics of all services, or of these, and the active alerts."""
+    async def dashboard(
+        self, time_range: Range, services: Collection[str] | None, *, findings: int = MOST
+    ) -> Dashboard:
+        """Return the statistics of all services, or of these, the active alerts, and so many findings at most."""
         ...
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
-from cogmeter.diagnosis import Status
+from cogmeter.diagnosis import MOST, Status
 from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.bot_state import judge_state
 from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
@@ -123,11 +124,13 @@ class DatabaseSource:
                 await store.close()
                 raise
 
-    async def dashboard(self, time_range: Range, services: Collection[str] | None) -> Dashboard:
+    async def dashboard(
+        self, time_range: Range, services: Collection[str] | None, *, findings: int = MOST
+    ) -> Dashboard:
         """Implement Source.dashboard."""
         await self._require_data()
         with _source_errors():
-            return await self._dashboard(time_range, services, await self.limits())
+            return await self._dashboard(time_range, services, await self.limits(), findings=findings)
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""
@@ -349,11 +352,14 @@ class DatabaseSource:
         settings = settings_of_bot(self._settings, await stored_health(self._store))
         return merged(settings, await self._store.alerting.overrides()).settings
 
-    async def _dashboard(self, time_range: Range, services: Collection[str] | None, limits: Limits) -> Dashboard:
+    async def _dashboard(
+        self, time_range: Range, services: Collection[str] | None, limits: Limits, *, findings: int = MOST
+    ) -> Dashboard:
         alerts = await self._store.alerting.alerts(ACTIVE)
         incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
-        attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits).concerns
-        answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=attention)
+        attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits)
+        concerns = partial(attention.concerns, most=findings)
+        answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=concerns)
         return worded_alerts(answer)
 
     async def _require_data(self) -> None:

@@ -12,12 +12,12 @@ from discord import app_commands
 from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder
 from cogmeter.cog.views import AnswerRequest, Buttons
-from cogmeter.diagnosis import Status
+from cogmeter.diagnosis import EVERY, Status, all_findings_text
 from cogmeter.diagnostics.judgement import exceeded, judge, problem_order
 from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import in_background
-from cogmeter.render.embeds.attention import active_alert_lines, attention_lines
+from cogmeter.render.embeds.attention import active_alert_lines, attention_lines, findings_embed
 from cogmeter.render.embeds.statistics import of_process, slowest_embed, stats_embed, summary_embed, unknown_embed
 from cogmeter.render.links import stats_link
 from cogmeter.settings import buffer_setting
@@ -63,6 +63,7 @@ def add(group: app_commands.Group, responder: Responder) -> None:
 
     responder.answers |= {
         "summary": partial(_summary, responder),
+        "findings": partial(_findings, responder),
         "stats": partial(_stats, responder),
         "slowest": partial(_slowest, responder),
     }
@@ -107,8 +108,26 @@ async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswe
         summary, picture, status=verdict.status, verdict_text=verdict.text, attention=lines, buffer_setting=setting
     )
     embed = of_process(embed, request.process)
-    request = dataclasses.replace(request, worst=await _worst_command(responder, summary.commands))
+    request = dataclasses.replace(
+        request,
+        worst=await _worst_command(responder, summary.commands),
+        findings=all_findings_text(concerns) if concerns.left_out else "",
+    )
     return CommandAnswer(embed, picture, Buttons(responder, request))
+
+
+async def _findings(responder: Responder, request: AnswerRequest) -> CommandAnswer:
+    """Return everything that needs attention, of which the summary lists the worst."""
+    monitor = responder.monitor
+    try:
+        overview = await (await monitor.query.of_process(request.process)).overview(request.period)
+    except UnknownNameError as error:
+        return CommandAnswer(unknown_embed(error))
+    active = monitor.alerting.engine.active
+    concerns = await monitor.attention.concerns(overview, active, most=EVERY)
+    verdict = await responder.health.verdict(active)
+    embed = findings_embed(concerns, overview.range, status=verdict.status, group=monitor.settings.command_group)
+    return CommandAnswer(of_process(embed, request.process), buttons=Buttons(responder, request))
 
 
 async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:

@@ -54,6 +54,7 @@ class AnswerRequest:
     before: str | None = None  # of a comparison: the periods as typed
     after: str | None = None
     process: str | None = None  # of statistics: the process whose operations are shown; None: all
+    findings: str = ""  # of a summary: the name of the button to all findings; empty: it lists all of them
     new_errors: int = 0  # of a comparison: error groups that were first seen in the second period
 
     def command(self, group: str) -> str:
@@ -78,6 +79,8 @@ class AnswerRequest:
             if self.kind == "summary"
             else [("Summary", AnswerRequest("summary", self.period, worst=self.worst, process=self.process))]
         )
+        if self.kind == "summary" and self.findings:
+            ways.append((self.findings, AnswerRequest("findings", self.period, worst=self.worst, process=self.process)))
         if self.kind == "slowest":
             ways.append(("Why slow", dataclasses.replace(self, kind="slow")))
         else:
@@ -109,7 +112,7 @@ STATE_WAYS: Final = {
     "health": [("Refresh", "health"), ("Summary", "summary"), ("Resources", "resources"), ("Doctor", "doctor")],
     "resources": [("Health", "health"), ("Summary", "summary")],
 }
-COMMANDS: Final = {"slowest": "summary"}  # of answers that have no command of their own
+COMMANDS: Final = {"findings": "summary", "slowest": "summary"}  # of answers that have no command of their own
 
 
 class Buttons(discord.ui.View):

@@ -1,4 +1,4 @@
-"""What needs attention: at most three findings, ranked by harm, the same on every surface.
+"""What needs attention: the three worst findings, ranked by harm, or all; the same on every surface.
 
 ``rank`` decides, and is pure. It judges nothing a second time: it orders the alerts that the rules have raised, the
 operations that ``judge`` finds beyond the thresholds in effect, and the rules that the alert report finds ignored.
@@ -18,7 +18,7 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.failures import FEWEST
 from cogmeter.alerts.rules.rule import LOOP
 from cogmeter.alerts.rules.suppression import explained
-from cogmeter.diagnosis import Concern, ConcernList, Status
+from cogmeter.diagnosis import MOST, Concern, ConcernList, Status
 from cogmeter.query.errors import seen_since
 from cogmeter.recording.frames import frame_text
 from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.model import Marker
 
-MOST: Final = 3
 EVERYONE: Final = 50  # people that an incident of the whole bot affects, for the ranking
 WEIGHTS: Final = {INFO: 1, WARNING: 4, CRITICAL: 16}
 PAST: Final = 0.5  # the weight of figures over the threshold for which no alert is active
@@ -119,8 +118,8 @@ class _Ranked:
     handled: bool = False  # somebody has acknowledged it
 
 
-def rank(facts: AttentionFacts) -> ConcernList:
-    """Return the findings that matter most, the worst first; none if nothing is wrong.
+def rank(facts: AttentionFacts, most: int = MOST) -> ConcernList:
+    """Return the ``most`` findings that matter most, the worst first; none if nothing is wrong.
 
     One cause is one finding. Left out are an alert that another one explains, further alerts about the same operation
     or error, and the alert of a dependency in which a slow operation spends its time.
@@ -133,7 +132,7 @@ def rank(facts: AttentionFacts) -> ConcernList:
     if facts.check is not None:
         found += _of_regressions(facts.check, facts.regressions, covered)
     found.sort(key=_order)
-    return ConcernList((ranked.concern for ranked in found[:MOST]), max(len(found) - MOST, 0))
+    return ConcernList((ranked.concern for ranked in found[:most]), max(len(found) - most, 0))
 
 
 def _order(ranked: _Ranked) -> tuple[bool, int, float, int]:

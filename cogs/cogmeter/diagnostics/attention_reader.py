@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.rules import RULES
-from cogmeter.diagnosis import Status
+from cogmeter.diagnosis import MOST, Status
 from cogmeter.diagnostics.attention import (
     AlertIncident,
     AttentionFacts,
@@ -94,16 +94,21 @@ class Attention:
         self._ignored: tuple[float, Sequence[AlertLine]] | None = None
 
     async def concerns(
-        self, view: Overview | Summary, active: Sequence[Alert], services: Collection[str] | None = None
+        self,
+        view: Overview | Summary,
+        active: Sequence[Alert],
+        services: Collection[str] | None = None,
+        *,
+        most: int = MOST,
     ) -> ConcernList:
-        """Return at most three findings, the worst first: of all services, or of these.
+        """Return at most ``most`` findings, the worst first: of all services, or of these.
 
         ``active`` are the active alerts; an answer that lists them, too, passes the same ones.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        return rank(await self.facts(view, active, services))
+        return rank(await self.facts(view, active, services), most)
 
     async def facts(
         self, view: Overview | Summary, active: Sequence[Alert], services: Collection[str] | None = None

@@ -125,7 +125,7 @@ class Dashboard(Schema):
         description="The operations of discord.commands, discord.components and discord.replies, the busiest first",
     )
     attention: list[ConcernAnswer] = Field(
-        [], description="What needs attention, the worst first, at most three; empty: nothing is wrong"
+        [], description="What needs attention, the worst first; empty: nothing is wrong"
     )
     attention_left_out: int = Field(0, description="Further findings that are not listed")
 

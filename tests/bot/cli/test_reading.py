@@ -354,3 +354,19 @@ def test_a_slow_operation_leads_to_why_it_is_slow(cogmeter, seed, now_us):
     out = cogmeter("summary")[1]
     assert "See `cogmeter slow vision`" in out
     assert "See `cogmeter slow /ask`" in out
+
+
+def test_the_summary_lists_as_many_findings_as_it_is_asked_for(cogmeter, seed, now_us):
+    seed(
+        [
+            (f"shop-{number}", "buy", now_us - place * 60_000_000, 20_000, 1, "ValueError: no", None)
+            for number in range(5)
+            for place in range(1, 31)
+        ]
+    )
+    output = cogmeter("summary")[1]
+    assert output.count("30 of 30 operations failed") == 3
+    assert "and 2 more findings. List them with --findings 5" in output
+    output = cogmeter("summary", "--findings", "5")[1]
+    assert output.count("30 of 30 operations failed") == 5
+    assert "more findings" not in output

@@ -247,3 +247,21 @@ async def test_the_dashboard_is_offered_where_it_is_on_and_its_link_is_for_one_u
         refused = await home.stranger.click(message, label="Open dashboard")
         assert refused.ephemeral
         assert refused.response.embeds == []
+
+
+async def test_a_summary_with_more_findings_than_it_lists_leads_to_all_of_them(move_in):
+    async with move_in() as home:
+        for number in range(5):
+            for _ in range(30):
+                home.monitor.recorder.record(f"shop-{number}", "buy", duration_ms=1, error="ValueError: no")
+        await home.monitor.flusher.flush()
+        message = await answered(home, "summary")
+        assert "and 2 more findings" in message.embeds[0].description.splitlines()
+        assert message.embeds[0].description.count("30 of 30 operations failed") == 3
+        assert "All 5 findings" in labels(message)
+        await home.owner.click(message, label="All 5 findings")
+        message = home.channel.last_message
+        assert message.embeds[0].title == "Needs Attention (last 24 hours)"
+        assert message.embeds[0].description.count("30 of 30 operations failed") == 5
+        assert "more finding" not in message.embeds[0].description
+        assert labels(message)[3:] == ["Summary", "Slowest", "Errors"]

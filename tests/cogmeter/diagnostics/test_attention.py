@@ -10,7 +10,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import Status, status_of
+from cogmeter.diagnosis import EVERY, Status, all_findings_text, status_of
 from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, JudgedOperation, SlowPart, distinct, rank
 from cogmeter.diagnostics.attention_reader import READ, Attention, slow_part
 from cogmeter.diagnostics.judgement import Judgement
@@ -365,6 +365,9 @@ def test_the_findings_that_are_not_listed_are_counted():
     found = rank(AttentionFacts(SPAN, judged=five))
     assert (len(found), found.left_out) == (3, 2)
     assert rank(AttentionFacts(SPAN, judged=five[:3])).left_out == 0
+    whole = rank(AttentionFacts(SPAN, judged=five), EVERY)
+    assert (len(whole), whole.left_out, whole[:3]) == (5, 0, found)
+    assert all_findings_text(found) == all_findings_text(whole) == "All 5 findings"
 
 
 def test_a_blocked_loop_leads_to_what_blocks_it():

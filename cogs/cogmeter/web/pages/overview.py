@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BeforeValidator
 
 from cogmeter.alerts.model import BOT, by_urgency
-from cogmeter.diagnosis import NO_CONCERN, Status, left_out_text
+from cogmeter.diagnosis import EVERY, MOST, NO_CONCERN, Status, all_findings_text, left_out_text
 from cogmeter.diagnostics.judgement import judge, problem_order
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
@@ -17,7 +19,7 @@ from cogmeter.render.palette import WORST_FIRST, look_of
 from cogmeter.settings import buffer_setting
 from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
 from cogmeter.web.pages.errors import top_errors
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, page_response
+from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.selection import selection
 from cogmeter.web.pages.sparks import Spark, sparks
 from cogmeter.web.pages.uptime_bars import uptime_bars
@@ -46,6 +48,12 @@ LINKS: Final = {
 }
 
 
+class OverviewParams(PageParams):
+    """Parameters: which findings are listed."""
+
+    findings: Annotated[Literal["all"] | None, BeforeValidator(or_none)] = None
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One command or service in its table."""
@@ -60,7 +68,7 @@ class Row:
     spark: Spark | None
 
 
-async def show_overview(view: PageView[PageParams]) -> web.Response:
+async def show_overview(view: PageView[OverviewParams]) -> web.Response:
     """Show all services, or the selected one."""
     monitor, health, service, span = view.monitor, view.shared.health, view.params.service, view.span
     selected = None if service is None else {service}
@@ -77,7 +85,8 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     alerts = _alerts(active, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
     looks = {look_of(alert.severity, alert.state) for alert in alerts}
-    concerns = await monitor.attention.concerns(overview, active, selected)
+    most = EVERY if view.params.findings else MOST
+    concerns = await monitor.attention.concerns(overview, active, selected, most=most)
     return await page_response(
         view,
         "overview.html",
@@ -88,6 +97,8 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
         concerns=concerns,
         no_concern=NO_CONCERN,
         left_out_text=left_out_text,
+        all_findings_text=all_findings_text,
+        worst_findings=MOST,
         link_of=partial(_link, view),
         checks=checks,
         commands=tables.commands(overview.commands[:LISTED]),
@@ -113,7 +124,7 @@ async def show_overview(view: PageView[PageParams]) -> web.Response:
     )
 
 
-async def _sparks(view: PageView[PageParams], overview: Overview) -> dict[tuple[str, str], Spark]:
+async def _sparks(view: PageView[OverviewParams], overview: Overview) -> dict[tuple[str, str], Spark]:
     """Return the sparklines of commands by service and operation, and of services by their name and an empty one."""
     ids: dict[tuple[str, str], list[int]] = {
         **{(ranked.service, ranked.operation): [] for ranked in overview.commands[:LISTED]},
@@ -131,7 +142,7 @@ class _Tables:
 
     def __init__(
         self,
-        view: PageView[PageParams],
+        view: PageView[OverviewParams],
         before: Overview,
         sparks_by_name: Mapping[tuple[str, str], Spark],
         present: Mapping[tuple[str, str], Status],
@@ -166,7 +177,7 @@ class _Tables:
         )
 
 
-def _link(view: PageView[PageParams], concern: Concern) -> str:
+def _link(view: PageView[OverviewParams], concern: Concern) -> str:
     """Return the URL of the page that shows more about a finding."""
     kind, _, more = concern.target.partition(":")
     if kind == "error":
@@ -189,7 +200,7 @@ PAGE: Final = Page(
     HOME,
     "Overview",
     show_overview,
-    PageParams,
+    OverviewParams,
     MenuEntry(1, "Overview", "M4 4h6v8H4zM14 4h6v4h-6zM14 12h6v8h-6zM4 16h6v4H4z"),
     words=(
         "overview",

@@ -57,7 +57,7 @@ def test_a_full_digest_has_six_fields_of_whole_lines(name):
     assert names == [
         "Operations", "Error rate", "Slow response (p95)", "What changed", "Errors", "Alerts (last 24 hours)"
     ]  # fmt: skip
-    assert "and 2 more findings" in embed.description.splitlines()
+    assert "and 2 more findings: see `/perf summary`" in embed.description.splitlines()
     assert len(embed) <= 6_000
     for field in embed.fields[3:]:
         assert 0 < len(field.value) <= 1024

@@ -403,3 +403,25 @@ async def test_the_alerts_page_says_that_the_minimum_is_for_the_begin(served):
     async with served(alert_min_operations=15) as web:
         page = (await web.get("/performance/alerts", **HTML)).text
     assert "needs 15 operations in it to begin, and half of them to continue" in page
+
+
+async def test_the_overview_leads_to_all_findings_and_back_and_the_api_returns_as_many_as_it_is_asked_for(served):
+    async with served() as web:
+        for number in range(5):
+            for _ in range(30):
+                web.monitor.recorder.record(f"shop-{number}", "buy", duration_ms=1, error="ValueError: no")
+        await web.flushed()
+        page = (await web.get("/performance?period=1h", **HTML)).text
+        link = unescape(re.search(r'<a href="([^"]*)">All 5 findings</a>', page)[1])
+        whole = (await web.get(link.partition("#")[0], **HTML)).text
+        told = [(await web.get(f"/api/performance/dashboard{query}")).json() for query in ("", "?findings=100")]
+        refused = await web.get("/api/performance/dashboard?findings=0")
+    assert page.count("30 of 30 operations failed, more than 5%, in the last hour.") == 3
+    assert "and 2 more findings" in page
+    assert 'id="attention-title"' in whole
+    assert link.endswith("#attention-title")
+    assert whole.count("30 of 30 operations failed, more than 5%, in the last hour.") == 5
+    assert "more findings" not in whole
+    assert re.search(r'<a href="/performance\?period=1h#attention-title">Only the worst 3</a>', whole)
+    assert [(len(one["attention"]), one["attentionLeftOut"]) for one in told] == [(3, 2), (5, 0)]
+    assert refused.status == 422

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
+from cogmeter.diagnosis import EVERY, MOST
 from cogmeter.query.costs import CostGrouping
 from cogmeter.query.query import now_us
 from cogmeter.query.records import Period
@@ -26,9 +28,12 @@ if TYPE_CHECKING:
 
 
 class DashboardParams(RangeParams):
-    """Parameters: the range, and the services."""
+    """Parameters: the range, the services, and the number of findings."""
 
     services: Services | None = None
+    findings: Annotated[
+        int, Field(ge=1, le=EVERY, description="Maximum number of findings about what needs attention")
+    ] = MOST
 
 
 class ServiceParams(RangeParams):
@@ -87,7 +92,7 @@ class MarkerBody(Body):
 async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard:
     """Return all services over a range, the active alerts, and what needs attention."""
     alerts = monitor.alerting.engine.active
-    attention = monitor.attention.concerns
+    attention = partial(monitor.attention.concerns, most=params.findings)
     span = params.span(now_us())
     query = await params.query_of(monitor)
     return worded_alerts(await dashboard(query, span, services=params.services, alerts=alerts, attention=attention))
