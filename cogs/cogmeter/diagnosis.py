@@ -90,6 +90,7 @@ class Concern:
     # What shows more: errors, error:12, stats, slow, alerts, running, doctor, report, cost, compare:marker:7:24h.
     target: str
     alert: str = ""  # uid of the active alert that it is about
+    page: str = ""  # the dashboard's page with more and its part, "discord#blockers"; empty: that of ``target``
 
 
 MOST: Final = 3  # findings unless more are asked for

@@ -200,6 +200,7 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
         subject=active.subject,
         target=f"error:{group.id}" if leads_to == "errors" and group is not None else leads_to,
         alert=alert.uid,
+        page="" if rule is None else rule.page,
     )
     harm = WEIGHTS[severity] * max(people or 0, everyone)
     return _Ranked(concern, harm, alert.started_us, handled)

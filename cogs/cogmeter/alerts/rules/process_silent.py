@@ -69,6 +69,7 @@ PROCESS_SILENT: Final = Rule(
     about=WHOLE_BOT,
     next_step="Look at the process and its machine, and start it again",
     leads_to="doctor",
+    page="fleet",
     chart="timeline",
     replay=None,
     min_operations=0,

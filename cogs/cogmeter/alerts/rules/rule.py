@@ -149,6 +149,7 @@ class Rule(AlertKind):
     about: str  # what its readings name
     next_step: str  # what an owner does about it: an imperative without a full stop
     leads_to: LeadsTo  # the answer that shows more
+    page: str = ""  # the dashboard's page with more and its part, "discord#blockers"; empty: that of ``leads_to``
     chart: AlertChart
     replay: Replay | None  # None: it reads gauges, several windows, or what was learned; no slot stores these
     compares: str = ""  # instead of "above" or "below", see ``comparison``

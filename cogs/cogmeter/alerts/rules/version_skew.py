@@ -51,6 +51,7 @@ VERSION_SKEW: Final = Rule(
     about=WHOLE_BOT,
     next_step="Restart the processes that run the old version",
     leads_to="doctor",
+    page="fleet",
     chart="timeline",
     replay=None,
     min_operations=0,

@@ -363,7 +363,7 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         look_of=look_of,
         alert_text=alert_text,
         rule_title=rule_title,
-        value_text=value_text,
+        alert_value=value_text,
         **values,
     )
     response = web.Response(text=html, content_type="text/html", charset="utf-8", zlib_executor_size=THREAD_BYTES)

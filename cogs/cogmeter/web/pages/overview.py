@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 LISTED: Final = 200  # rows of each table: the busiest ones
 TOP_ERRORS: Final = 5
-# The pages that show more about a finding, by its target; of a service, its own page.
+# The pages that show more about a finding, with their parts, by its target; of a service, its own page.
 LINKS: Final = {
-    "errors": f"{HOME}/errors",
-    "running": f"{HOME}/running",
-    "cost": f"{HOME}/cost",
-    "doctor": f"{HOME}/discord",
-    "alerts": f"{HOME}/alerts",
-    "report": f"{HOME}/alerts",
+    "errors": "errors",
+    "running": "running#running",
+    "cost": "cost#groups-title",
+    "doctor": "discord",
+    "alerts": "alerts#active",
+    "report": "alerts#thresholds",
 }
 
 
@@ -178,16 +178,26 @@ class _Tables:
 
 
 def _link(view: PageView[OverviewParams], concern: Concern) -> str:
-    """Return the URL of the page that shows more about a finding."""
+    """Return the URL of the page that shows more about a finding, at its part."""
     kind, _, more = concern.target.partition(":")
+    if concern.page:
+        return _at(view, concern.page)
     if kind == "error":
-        return view.to(LINKS["errors"], group=more)
+        return view.to(f"{HOME}/errors", group=more)
     if kind in {"stats", "slow"} and concern.subject is not None:
         service, operation = concern.subject
-        return view.service(service, operation=operation or None)
+        return view.service(service, operation=operation or None) + ("#slowest-title" if kind == "slow" else "")
     if kind == "compare" and concern.subject is not None:
         return comparison_path(concern.subject[0], concern.subject[1] or None, more or None)
-    return view.to(LINKS.get(kind, HOME), service=None)
+    if kind == "alerts" and concern.alert:
+        return _at(view, f"alerts#alert-{concern.alert}")
+    return _at(view, LINKS.get(kind, ""))
+
+
+def _at(view: PageView[OverviewParams], page: str) -> str:
+    """Return the URL of a page by its name, and of its part behind a hash."""
+    name, mark, part = page.partition("#")
+    return f"{view.to(f'{HOME}/{name}' if name else HOME, service=None)}{mark}{part}"
 
 
 def _alerts(active: Sequence[Alert], service: str | None) -> list[Alert]:

@@ -1,5 +1,6 @@
 """What the pages say, as they leave the server."""
 
+import dataclasses
 import re
 import time
 from datetime import datetime, timedelta
@@ -7,14 +8,19 @@ from html import unescape
 from urllib.parse import quote
 
 import pytest
+from factories import make_alert
 from large_dataset import HOSTILE, LONG, SECRET, SLOW
 
 from cogmeter.alerts.model import Reading, Subject
 from cogmeter.alerts.rules import RULES
+from cogmeter.diagnosis import ConcernList
+from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, rank
+from cogmeter.query.records import AlertLine, Period
 from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
 from cogmeter.web.pages.sparks import STEP
 from cogmeter.web.server.assets import unbroken
+from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import Outcome
 
 PATHS = ["/performance", "/performance/services/knowledge-graph"]
@@ -425,3 +431,41 @@ async def test_the_overview_leads_to_all_findings_and_back_and_the_api_returns_a
     assert re.search(r'<a href="/performance\?period=1h#attention-title">Only the worst 3</a>', whole)
     assert [(len(one["attention"]), one["attentionLeftOut"]) for one in told] == [(3, 2), (5, 0)]
     assert refused.status == 422
+
+
+async def test_every_advice_leads_to_a_page_and_to_a_part_that_is_on_it(seeded, monkeypatch):
+    """One alert of each rule, whose subject is a service with operations; and a rule that nobody acts on."""
+    async with seeded() as web:
+        now_us = time.time_ns() // 1000
+        span = Period.DAY.range_at(now_us)
+        web.monitor.recorder.record("ai", "chat", duration_ms=5, metadata={"cost_usd": 0.5})  # else no page lists costs
+        await web.flushed()
+        wrong = Reading(Subject("error_rate", "knowledge-graph"), 1, 0.05, "Error rate of 100%", "critical")
+        await web.monitor.alerting.engine.step([wrong], now_us)
+        (active,) = web.monitor.alerting.engine.active
+        other = dataclasses.replace(active, rule="alert_target", state=AlertState.FIRING)  # an alert without a rule
+        alerts = [other, *(make_alert(now_us, uid=name, rule=name) for name in RULES)]
+        facts = [AttentionFacts(span, [AlertIncident(one)]) for one in alerts]
+        ignored = AlertLine("error_rate", "knowledge-graph", 4, 0, 0, 0, 4, None, 6e7)
+        facts.append(AttentionFacts(span, ignored=[ignored]))
+        found = ConcernList(concern for one in facts for concern in rank(one))
+
+        async def concerns(*_, **__):
+            return found
+
+        monkeypatch.setattr(web.monitor.attention, "concerns", concerns)
+        page = (await web.get("/performance?period=1h", **HTML)).text
+        section = re.search(r'data-key="attention">(.*?)</section>', page, re.DOTALL)[1]
+        links = [unescape(one) for one in re.findall(r'<a href="([^"]*)">', section)]
+        assert len(links) == len(found) == len(RULES) + 2
+        for link in set(links):
+            path, _, part = link.partition("#")
+            answer = await web.get(path, **HTML)
+            assert answer.status == 200, link
+            assert not part or f'id="{part}"' in answer.text, link
+    by_rule = dict(zip(["alert_target", *RULES], links, strict=False))
+    assert by_rule["alert_target"] == f"/performance/alerts?period=1h#alert-{active.uid}"
+    assert by_rule["stall"] == "/performance/discord?period=1h#blockers"
+    assert by_rule["response_time"] == "/performance/services/knowledge-graph?period=1h#slowest-title"
+    assert by_rule["version_skew"] == "/performance/fleet?period=1h"
+    assert links[-1] == "/performance/alerts?period=1h#thresholds"
