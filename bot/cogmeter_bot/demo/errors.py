@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.recording.error_batches import fingerprint
+from cogmeter.recording.service_names import TASKS
 from cogmeter_bot.demo.past import DEPLOYS
 from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_users
 from cogmeter_bot.demo.traces import DURATION, END
@@ -40,6 +41,7 @@ _PLACES: Final = {
 }
 ASKED: Final = ("discord.commands", "ask")  # the command that logs errors
 _CALL: Final = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
+_LOOP: Final = Frame("discord/ext/tasks/__init__.py", "Loop._loop", 246, own=False)
 _ANSWER: Final = Frame("cogs/chat.py", "Chat.ask", 61, own=True)
 _ASK: Final = Frame("services/answers.py", "Answers.ask", 71, own=True)
 _REQUEST: Final = Frame("openai/_base_client.py", "AsyncAPIClient.request", 1500, own=False)
@@ -102,7 +104,8 @@ def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, ve
     file, line = _PLACES[profile.service]
     kind, _, message = text.partition(": ")
     frame = Frame(file, profile.operation, line + len(kind) + 3 * len(profile.operation), own=True)
-    chain = (ErrorLink(kind, message, (_CALL, frame)),)
+    caller = _LOOP if profile.service == TASKS else _CALL
+    chain = (ErrorLink(kind, message, (caller, frame)),)
     return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng, version)
 
 
@@ -119,6 +122,9 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
         (*names, day): number for day, number in zip(days.tolist(), numbers.tolist(), strict=True)
     }
     people = [person_hashes(user) for user in random_users(rng, len(times_us)).tolist()]
+    if names[0] == TASKS:
+        people = []  # nobody uses a background loop
+    user = people[0]["user"] if people else None
     place = next(frame for frame in reversed(chain[0].frames) if frame.own)
     return ErrorBatch(
         fingerprint=fingerprint(chain[0].type, place, ""),
@@ -132,5 +138,5 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
         users=frozenset(one["user"] for one in people),
         guilds=frozenset(one["guild"] for one in people),
         version=version,
-        examples=tuple(ErrorExample(at_us, *names, people[0]["user"], version, chain) for at_us in times_us[-3:]),
+        examples=tuple(ErrorExample(at_us, *names, user, version, chain) for at_us in times_us[-3:]),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, SLOW_RELEASE, main_operation
 from cogmeter_bot.demo.profiles import (
+    CALLBACKS,
     FIRST_RESPONSES,
     GUILDS,
     NEAR_MISS_MS,
@@ -21,7 +22,7 @@ from cogmeter_bot.demo.profiles import (
     activity,
     random_users,
 )
-from cogmeter_bot.demo.traces import DURATION, END, enclose, make_traces
+from cogmeter_bot.demo.traces import DURATION, END, OUTCOME, enclose, make_traces
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
@@ -75,7 +76,7 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     tables = {
         profile: generator.operations(number, profile)
         for profile, number in numbers.items()
-        if profile not in FIRST_RESPONSES.values()
+        if profile not in {*FIRST_RESPONSES.values(), CALLBACKS}
     }
     moved = enclose(tables, first_us=int(until_us - days * DAY_US), until_us=until_us)
     errors = [None, *(text for _, text in failures)]
@@ -84,6 +85,9 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
         profile = first_responses.get((command.service, command.operation))
         if profile is not None:
             tables[profile] = generator.operations(numbers[profile], profile, runs[:, END] - runs[:, DURATION])
+    responses = np.concatenate([tables[profile] for profile in FIRST_RESPONSES.values()])
+    sent_us = responses[responses[:, OUTCOME] == Outcome.OK, END] - int(CALLBACKS.median_ms * 1000)
+    tables[CALLBACKS] = generator.operations(numbers[CALLBACKS], CALLBACKS, sent_us)
     table = np.concatenate(list(tables.values()))
     metadata = [text for profile in PROFILES for text in _metadata(rng, profile)]
     return GeneratedHistory(
@@ -158,6 +162,10 @@ class _Generator:
 
     def _ends(self, profile: Profile) -> NDArray[np.int64]:
         """Return random times at the rate of a profile, in microseconds since 1970 UTC."""
+        if profile.steady:
+            step_us = int(MINUTE_US / profile.per_minute)
+            first_us = int(self.minutes[0]) + int(self.rng.integers(1, step_us))
+            return np.arange(first_us, self.until_us, step_us, dtype=np.int64)
         count = self.rng.poisson(profile.per_minute * activity(self.minutes) + self._retries(profile))
         size = int(count.sum())
         times: NDArray[np.int64] = np.repeat(self.minutes, count) + self.rng.integers(0, MINUTE_US, size)

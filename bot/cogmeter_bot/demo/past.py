@@ -14,9 +14,10 @@ from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import duration, percent
 from cogmeter.alerts.thresholds.learning import Calibrator
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.query.usage import register_commands
 from cogmeter_bot.demo.incidents import SLOW_RELEASE
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState, Step
-from cogmeter_storage.model import HOUR_US, MINUTE_US, Marker
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,29 @@ DEPLOYS: Final = (
     (-55.1, "deployed 1.3"),
     (SLOW_RELEASE.start, "deployed 1.4"),
 )  # hours before now
+
+
+# Each command of the example bot with the deploy that brought it; an empty one: it had it from the start.
+INTRODUCED: Final = {
+    "ask": "",
+    "mood": "",
+    "remember": "",
+    "look": "",
+    "recall": "deployed 1.2",
+    "relate": "deployed 1.3",
+    "connect": "deployed 1.3",
+    "read": "deployed 1.4",
+}
+
+
+async def store_commands(store: Store, *, until_us: int, days: float) -> None:
+    """Store since when the bot has each of its commands: since a deploy, or the begin of the last ``days``."""
+    first_us, deploys = until_us - int(days * DAY_US), {name: hours for hours, name in DEPLOYS}
+    names: set[str] = set()
+    for deploy in ("", *deploys):
+        names |= {name for name, brought_by in INTRODUCED.items() if brought_by == deploy}
+        at_us = first_us if not deploy else until_us + int(deploys[deploy] * HOUR_US)
+        await register_commands(store, names, max(at_us, first_us))
 
 
 async def past_alerts(store: Store, settings: Settings, *, until_us: int) -> list[Alert]:

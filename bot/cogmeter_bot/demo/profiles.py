@@ -24,6 +24,7 @@ Failure: TypeAlias = tuple[Outcome, str]
 MetadataFactory: TypeAlias = Callable[["Generator", float], dict[str, Any]]
 
 REPLY: Final = "reply Chat.on_message"  # the label of a reply that uses a model
+CALLBACK: Final = "POST /interactions/{webhook_id}/{webhook_token}/callback"  # as the watch names a first response
 NEAR_MISS_MS: Final = 2_000.0
 USERS: Final = 420  # of the past
 GUILDS: Final = 11  # of the past
@@ -58,6 +59,7 @@ class Profile:
     metadata: MetadataFactory | None = None
     max_ms: float = inf  # of a success
     failed_ms: float | None = None  # duration of every failure, if it is constant
+    steady: bool = False  # it runs by a clock: as often in the night as in the evening
 
 
 def _cost_usd(model: str, tokens_in: int, tokens_out: int) -> float:
@@ -182,9 +184,9 @@ _DISCORD: Final = (
     _acknowledgement("mood", 0.5, 205.0, 0.45),
     _acknowledgement("remember", 0.3, 110.0, 0.40),
     _acknowledgement("look", 0.2, 420.0, 0.80),
-    Profile("discord.rest", "POST /interactions/{id}/{token}/callback", 1.9, 92.0, 0.35, 0.002, (_LIMITED,)),
+    Profile("discord.rest", CALLBACK, 1.9, 92.0, 0.35, 0.002, (_LIMITED,)),
     Profile("discord.rest", "POST /channels/{channel_id}/messages", 0.6, 135.0, 0.40, 0.009, (_LIMITED,)),
-    Profile("discord.tasks", "Chores.refresh_feeds", 3.0, 124.0, 0.10, 0.002, (_STATUS,)),
+    Profile("discord.tasks", "Chores.refresh_feeds", 3.0, 124.0, 0.10, 0.002, (_STATUS,), steady=True),
     Profile("discord.stalls", "services/images.py:41 thumbnail", 0.012, 260.0, 0.22, 0.0, (), _THUMBNAIL),
     Profile("discord.stalls", "services/archive.py:88 compress", 0.004, 640.0, 0.20, 0.0, (), _COMPRESS),
 )
@@ -192,6 +194,7 @@ PROFILES: Final = (*_SERVICES, *_DISCORD)
 FIRST_RESPONSES: Final = {
     profile.operation: profile for profile in PROFILES if profile.service == "discord.acknowledgement"
 }  # by command: each run of it has one
+(CALLBACKS,) = (profile for profile in PROFILES if profile.operation == CALLBACK)  # each first response that was sent
 
 _BUSIEST_HOUR: Final = 19.5  # UTC: the evening of Europe and the afternoon of America
 

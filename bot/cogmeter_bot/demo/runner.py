@@ -27,7 +27,7 @@ from cogmeter_bot.demo.environment import demo_environment, post_alerts_to
 from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.gauges import simulate_heartbeats, store_gauges
 from cogmeter_bot.demo.history import make_history, store_history
-from cogmeter_bot.demo.past import past_alerts, store_alerts
+from cogmeter_bot.demo.past import past_alerts, store_alerts, store_commands
 from cogmeter_bot.demo.profiles import LIVE_GUILDS
 from cogmeter_bot.demo.traffic import Traffic
 from cogmeter_bot.errors import CannotRunError
@@ -77,7 +77,7 @@ class DemoBot(ExampleBot):
         """Do nothing: the settings need the guild's channel, and the simulated clock must be set first."""
 
 
-class DemoLoops(commands.Cog, name="chores"):
+class Chores(commands.Cog, name="chores"):
     """Four background loops. One runs for long."""
 
     async def cog_load(self) -> None:
@@ -180,7 +180,7 @@ async def running_demo(
         post_alerts_to(world.channel.id)
         simulate_heartbeats(bot)
         await bot.load_all_extensions()
-        await bot.add_cog(DemoLoops())
+        await bot.add_cog(Chores())
         dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
         monitor = bot.get_cog("cogmeter").monitor  # type: ignore[union-attr]  # the cog of the extension just loaded
@@ -205,6 +205,7 @@ async def _store_past(options: DemoOptions, url: str) -> None:
         await store_history(store, history, until_us=until_us)
         alerts = await past_alerts(store, load_settings(), until_us=until_us)
         await store_alerts(store, alerts, until_us=until_us, days=options.history_days)
+        await store_commands(store, until_us=until_us, days=options.history_days)
         await store.errors.add(past_errors(history, until_us, options.history_days, options.seed))
         await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:

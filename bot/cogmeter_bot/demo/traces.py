@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from cogmeter.recording.service_names import COMMANDS
+from cogmeter_bot.demo.profiles import CALLBACKS
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class EnclosedOperation(NamedTuple):
     span: SpanRecord  # the operation
 
 
-_CALLBACK: Final = ("discord.rest", "POST /interactions/{interaction_id}/{interaction_token}/callback")
+_CALLBACK: Final = (CALLBACKS.service, CALLBACKS.operation)
 _EDIT: Final = ("discord.rest", "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/@original")
 _SEND: Final = ("discord.rest", "POST /channels/{channel_id}/messages")
 _MODEL: Final = ("http.api.openai.com", "POST")

@@ -16,7 +16,7 @@ from cogmeter.recording.service_names import COMMANDS
 from cogmeter_bot.demo.errors import ASKED, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.live_traces import LiveTraces
-from cogmeter_bot.demo.profiles import FIRST_RESPONSES, PROFILES, Profile, activity
+from cogmeter_bot.demo.profiles import CALLBACKS, FIRST_RESPONSES, PROFILES, Profile, activity
 from cogmeter_bot.demo.traces import EndedRun
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import FAILURES, Outcome
@@ -75,8 +75,8 @@ class Traffic:
             self._record_first_response(trace.operation, incident, now_us)
         load = float(activity(now_us))
         for profile in PROFILES:
-            if FIRST_RESPONSES.get(profile.operation) is profile:
-                continue  # recorded with the command
+            if profile.steady or profile is CALLBACKS or FIRST_RESPONSES.get(profile.operation) is profile:
+                continue  # the loop itself runs, and these are recorded with the command
             per_s = profile.per_minute * load / 60
             if incident is not None and profile is main_operation(incident.service):
                 per_s += RETRIES_PER_S
@@ -91,9 +91,12 @@ class Traffic:
 
     def _record_first_response(self, command: str, incident: Incident | None, now_us: int) -> None:
         if command in FIRST_RESPONSES:
-            self._record_one(FIRST_RESPONSES[command], incident, now_us)
+            sent = self._record_one(FIRST_RESPONSES[command], incident, now_us)
+            if sent:
+                self._record_one(CALLBACKS, None, now_us)
 
-    def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> None:
+    def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> bool:
+        """Record an operation; return whether it succeeded."""
         active = incident if incident is not None and incident.affects(profile) else None
         # A low rate without an incident: in a short window, two failures of twenty would raise an alert.
         failure_rate = active.failure_rate if active else profile.failure_rate / 4
@@ -121,6 +124,7 @@ class Traffic:
         else:
             self._traces.enclose(profile, run, incident=active is not None)
             self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
+        return run.outcome is Outcome.OK
 
     async def _run(self) -> None:
         start = last = time.perf_counter()

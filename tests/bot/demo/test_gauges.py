@@ -21,7 +21,7 @@ from cogmeter_bot.demo.gauges import (
     store_gauges,
 )
 from cogmeter_bot.demo.history import make_history
-from cogmeter_bot.demo.runner import DemoLoops
+from cogmeter_bot.demo.runner import Chores
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
 
@@ -123,7 +123,7 @@ async def test_the_slow_commands_of_the_past_show_the_known_patterns(store, week
 async def test_the_chores_run_without_anybody_moving_a_clock_and_end_with_their_cog(monkeypatch):
     blocked = []
     monkeypatch.setattr("cogmeter_bot.demo.runner.read_archive", lambda: blocked.append(True))
-    chores = DemoLoops()
+    chores = Chores()
     await chores.cog_load()
     while not blocked:
         await asyncio.sleep(0.05)

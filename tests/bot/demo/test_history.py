@@ -1,24 +1,29 @@
 """The demo's history: the same for a seed, in order, and as busy as the profiles."""
 
 import asyncio
+import importlib
 import json
+import pkgutil
 import shutil
 
 import numpy as np
 import pytest
+from discord.ext import commands
 
 from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.query.comparison import compare
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.query.slow import slow_runs
-from cogmeter.recording.service_names import COMMANDS
+from cogmeter.query.usage import registered_commands
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, COMMANDS, TASKS
 from cogmeter.settings import Settings
+from cogmeter_bot import cogs as cogs_of_bot
 from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST, SLOW_RELEASE
-from cogmeter_bot.demo.past import past_alerts, store_alerts
-from cogmeter_bot.demo.profiles import PROFILES, person_hashes
+from cogmeter_bot.demo.past import INTRODUCED, past_alerts, store_alerts, store_commands
+from cogmeter_bot.demo.profiles import CALLBACKS, PROFILES, person_hashes
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
@@ -204,3 +209,37 @@ async def test_a_comparison_finds_the_command_that_the_last_deploy_made_slower(s
     assert (mood.marker.name, mood.latency.verdict) == ("deployed 1.4", "worse")
     assert mood.latency.ratio == pytest.approx(SLOW_RELEASE.slowdown - 1, abs=0.15)
     assert remember.latency.verdict == "unchanged"
+
+
+def test_each_command_of_the_past_has_a_first_response_and_each_that_was_sent_a_request(week):
+    of = {name: week.table[week.table[:, 0] == number] for number, name in enumerate(week.names)}
+    responses = {operation: rows for (service, operation), rows in of.items() if service == ACKNOWLEDGEMENT}
+    assert {name: len(rows) for name, rows in responses.items()} == {
+        name: len(of[COMMANDS, name]) for name in ("ask", "mood", "remember", "look")
+    }
+    sent = sum(int((rows[:, 3] == Outcome.OK).sum()) for rows in responses.values())
+    assert len(of[CALLBACKS.service, CALLBACKS.operation]) == sent
+
+
+def test_a_background_loop_runs_by_the_clock_and_its_errors_concern_nobody_and_no_command(week):
+    ends = week.table[week.table[:, 0] == week.names.index((TASKS, "Chores.refresh_feeds")), 1]
+    assert set(np.diff(ends).tolist()) == {20_000_000}
+    errors = [one for one in past_errors(week, UNTIL_US, 7, 1) if TASKS in {service for service, *_ in one.counts}]
+    assert errors
+    for one in errors:
+        assert (one.users, one.guilds) == (frozenset(), frozenset())
+        frames = [frame.file for example in one.examples for link in example.chain for frame in link.frames]
+        assert {*frames} == {"discord/ext/tasks/__init__.py", "cogs/chores.py"}
+        assert {example.user for example in one.examples} == {None}
+
+
+async def test_the_bot_has_each_command_since_a_deploy_or_the_begin_of_its_history(stored_week):
+    await store_commands(stored_week, until_us=UNTIL_US, days=7)
+    known = await registered_commands(stored_week)
+    names = (one.name for one in pkgutil.iter_modules(cogs_of_bot.__path__))
+    modules = [importlib.import_module(f"cogmeter_bot.cogs.{name}") for name in names]
+    found = (one for module in modules for one in vars(module).values() if isinstance(one, type))
+    classes = [one for one in found if issubclass(one, commands.Cog)]
+    assert set(known) == set(INTRODUCED) == {made.name for one in classes for made in one.__cog_app_commands__}
+    days = {name: (UNTIL_US - at_us) / DAY_US for name, at_us in known.items()}
+    assert [round(days[name], 1) for name in ("ask", "recall", "relate", "read")] == [7, 4.7, 2.3, 0.4]

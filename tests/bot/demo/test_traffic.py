@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, COMMANDS, REST, TASKS
 from cogmeter_bot.demo.errors import ASKED
 from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
-from cogmeter_bot.demo.profiles import PROFILES, activity
+from cogmeter_bot.demo.profiles import CALLBACKS, PROFILES, activity
 from cogmeter_bot.demo.traces import TRACE_TEMPLATES
 from cogmeter_bot.demo.traffic import STEP_S, USERS, Traffic
 from cogmeter_storage.errors import ErrorKind
@@ -42,7 +42,8 @@ def test_quiet_traffic_is_as_busy_as_the_history_at_that_hour():
     traffic._incident = next(live_incidents(np.random.default_rng(0)))
     for _ in range(4000):
         traffic.step(0.0, STEP_S, NOW_US)
-    expected = sum(one.per_minute for one in PROFILES) * float(activity(NOW_US)) / 60 * STEP_S * 4000
+    recorded = [one for one in PROFILES if not one.steady]  # a steady one is a loop that runs by itself
+    expected = sum(one.per_minute for one in recorded) * float(activity(NOW_US)) / 60 * STEP_S * 4000
     assert len(notebook.lines) == pytest.approx(expected, rel=0.15)
 
 
@@ -138,3 +139,14 @@ async def test_the_live_task_runs_in_an_empty_context_and_ends_when_stopped():
     await traffic.stop()
     assert set(seen) == {"unset"}
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_each_command_of_live_traffic_has_a_first_response_and_each_that_was_sent_a_request():
+    notebook = Notebook()
+    run(Traffic(1, record=notebook), 3_000)
+    commands = [line for line in notebook.lines if line[0] == COMMANDS]
+    responses = [line for line in notebook.lines if line[0] == ACKNOWLEDGEMENT]
+    requests = [line for line in notebook.lines if line[:2] == (REST, CALLBACKS.operation)]
+    assert len(commands) == len(responses) > 100
+    assert len(requests) == sum(line[3] is None for line in responses)
+    assert not any(line[0] == TASKS for line in notebook.lines)  # the demo's loops run by themselves
