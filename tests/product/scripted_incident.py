@@ -159,6 +159,30 @@ class Script:
         lines = [f"{block.label}: {block.value}" for block in _page(diagnosis).blocks if hasattr(block, "label")]
         return {"status": diagnosis.status, "verdict": diagnosis.verdict, "lines": lines, "past": diagnosis.past}
 
+    async def health_of(self, operation):
+        """The health now of the first service, or of one of its operations, as each surface has it."""
+        named = {"service": FIRST} | ({"operation": operation} if operation else {})
+        query = f"?operation={operation}" if operation else ""
+        sources = {}
+        for name, url in (("database", None), ("url", self.url)):
+            source = await open_source(url, None, None)
+            try:
+                answer = await source.service(FIRST, operation, Period.DAY.range_at(time.time_ns() // 1000))
+            finally:
+                await source.close()
+            sources[name] = answer.health_now.model_dump(mode="json")
+        return {
+            "discord": (await self.command("perf stats", named))["description"],
+            "page": text_of(await self.get(f"/performance/services/{FIRST}{query}")),
+            "rest": json.loads(await self.get(f"/api/performance/services/{FIRST}{query}"))["healthNow"],
+            **sources,
+        }
+
+    async def details(self):
+        """Each alert with its events, as the API returns it."""
+        history = json.loads(await self.get("/api/performance/alerts?state=history"))["alerts"]
+        return [json.loads(await self.get(f"/api/performance/alerts/{alert['id']}")) for alert in history]
+
     async def shown(self, moment):
         messages = self.server.world.messages[self.server.world.channel["id"]].values()
         return {
@@ -167,16 +191,24 @@ class Script:
             "summary": await self.command("perf summary", {"period": "1h"}),
             "alerts": await self.command("perf alerts"),
             "past": await self.command("perf alerts", {"state": "resolved"}),
-            "messages": [message["embeds"][0] for message in messages if message.get("embeds")],
+            "messages": [message["embeds"][0] for message in messages if _alerts(message)],
             "overview": text_of(await self.get("/performance?period=1h")),
             "page": text_of(await self.get("/performance/alerts")),
             "rest": json.loads(await self.get("/api/performance/alerts?state=history")),
             "dashboard": json.loads(await self.get("/api/performance/dashboard")),
+            "details": await self.details(),
+            "service": await self.health_of(None),
+            "operation": await self.health_of("query"),
             "health": [json.loads(await self.get(f"/health{path}")) for path in ("", "/performance", "/ai-services")],
             "database": await self.doctor(None),
             "url": await self.doctor(self.url),
             "terminal": await self.terminal(),
         }
+
+
+def _alerts(message):
+    """Whether a message is about an alert, and no answer with statistics."""
+    return bool(message.get("embeds")) and " Statistics" not in message["embeds"][0].get("title", "")
 
 
 def text_of(page):

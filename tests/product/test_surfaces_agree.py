@@ -252,6 +252,42 @@ def test_a_resolved_alert_shows_its_peak_and_duration_in_the_past_tense(shown):
         assert "exceeds" not in message["description"]
 
 
+def test_an_alert_that_is_over_has_the_same_sentence_in_each_answer_of_the_api_on_the_page_and_in_discord(moments):
+    over = [(shown, alert) for shown in moments.values() for alert in past(shown)]
+    assert over
+    for shown, alert in over:
+        sentence = alert["message"]
+        lasted = seconds(alert["resolvedAt"]) - seconds(alert["startedAt"])
+        assert re.fullmatch(
+            rf"{TITLES[alert['type']]} peaked at {written(alert, 'worst')} "
+            rf"\(threshold {written(alert, 'threshold')}\), lasted {lasted // 60} min(?: {lasted % 60} s)?",
+            sentence,
+        )
+        (detail,) = [one for one in shown["details"] if one["alert"]["id"] == alert["id"]]
+        assert detail["alert"]["message"] == sentence
+        assert [one["message"] for one in detail["changes"] if one["kind"] == "resolved"] == [sentence]
+        assert sentence in shown["page"].partition("\nHistory\n")[2].split("\n")
+        (message,) = [one for one in shown["messages"] if alert["service"] in one["title"]]
+        assert sentence in message["description"].replace("\\", "")
+
+
+@pytest.mark.parametrize("kind", ["service", "operation"])
+def test_the_health_of_a_service_and_of_an_operation_is_the_same_everywhere(shown, kind):
+    found = shown[kind]
+    status, reason = found["rest"]["status"], found["rest"]["reason"]
+    name = FIRST if kind == "service" else "query"
+    assert f"\n{name}\n{status}\n" in found["page"].partition("Now: ")[0]
+    assert f"Now: {reason}" in found["page"]
+    assert found["discord"].startswith(f"**{status.capitalize()}** now")
+    assert (found["url"]["status"], found["url"]["reason"]) == (status, reason)
+    assert found["database"]["status"] == status  # its window is of whole minutes, and may count some more operations
+
+
+def test_the_health_of_a_service_follows_the_incident(moments):
+    statuses = [moments[name]["service"]["rest"]["status"] for name in ("quiet", "worse", "resolved")]
+    assert statuses == ["healthy", "unhealthy", "healthy"]
+
+
 def test_the_doctor_judges_now_and_lists_the_past_apart(moments):
     quiet, resolved, later = moments["quiet"], moments["resolved"], moments["a day later"]
     for doctor in ("database", "url"):

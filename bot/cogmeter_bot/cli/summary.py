@@ -236,6 +236,7 @@ def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> Output
     judgement = judge_stats(answer, limits, answer.service_name, answer.operation or "")
     colour = "" if not count else BAD if judgement.failing else GOOD
     blocks: list[Block] = [
+        *_health_now(answer, rich=tables),
         LabelledValue("Total Operations", f"{count:,}"),
         LabelledValue("Successful", f"{successful:,} ({share(successful, count)})" if count else "0", colour),
         LabelledValue("Failed", f"{failed:,} ({share(failed, count)})" if count else "0", BAD if failed else ""),
@@ -259,6 +260,16 @@ def stats_page(answer: ServiceAnswer, limits: Limits, *, tables: bool) -> Output
         return OutputPage(f"{one_line(label(answer.service_name, answer.operation))} Statistics", blocks)
     operation = f" / {one_line(answer.operation)}" if answer.operation else ""
     return OutputPage(f"{service_title(answer.service_name)}{operation} Service Statistics", blocks)
+
+
+def _health_now(answer: ServiceAnswer, *, rich: bool) -> Iterator[Block]:
+    """Yield its health now; only a problem is shown off terminals: the guide's plain layout has no such line."""
+    from cogmeter.diagnosis import Status
+
+    now = answer.health_now
+    colours = {Status.HEALTHY: GOOD, Status.UNKNOWN: "", Status.DEGRADED: WARN, Status.UNHEALTHY: BAD}
+    if now is not None and (rich or now.status in {Status.DEGRADED, Status.UNHEALTHY}):
+        yield LabelledValue("Now", f"{now.status}: {one_line(now.reason)}", colours[now.status])
 
 
 def stats_table(rows: Sequence[RankedStats], limits: Limits, title: str, *, kind: str) -> Table:

@@ -40,6 +40,7 @@ from cogmeter_bot.sources.base import ExportStream
 from cogmeter_bot.sources.counting_store import CountingStore
 from cogmeter_bot.sources.diagnosis import (
     Diagnosis,
+    alert_window,
     alerts_finding,
     components_of,
     database_findings,
@@ -47,6 +48,7 @@ from cogmeter_bot.sources.diagnosis import (
     service_findings,
     services_now,
     stored_findings,
+    with_health_now,
 )
 from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_bot.sources.stored_state import stored_facts
@@ -136,7 +138,8 @@ class DatabaseSource:
         """Implement Source.service."""
         await self._require_data()
         with _source_errors():
-            return await service_stats(self._query, service, operation, time_range)
+            answer = await service_stats(self._query, service, operation, time_range)
+            return await with_health_now(answer, self._query, await self.limits())
 
     async def comparison(
         self, service: str | None, operation: str | None, *, before: str | None, after: str | None
@@ -305,7 +308,7 @@ class DatabaseSource:
             StorageError: the store cannot be read.
         """
         at_us = now_us()
-        window = Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
+        window = alert_window(limits, at_us)
         present = await self._dashboard(window, None, limits)
         findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)

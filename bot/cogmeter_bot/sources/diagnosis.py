@@ -12,17 +12,23 @@ from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.diagnosis import Check, Finding, Status, status_of
 from cogmeter.diagnostics.damage import damage_finding
-from cogmeter.diagnostics.judgement import Judgement, alert_count, judge, worst_alerts
+from cogmeter.diagnostics.judgement import Judgement, alert_count, judge, worst_alerts, worst_operation_alerts
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.monitor.setting_changes import changes_findings
+from cogmeter.query.query import now_us
+from cogmeter.query.records import Range
 from cogmeter.recording.recorder import OTHER
-from cogmeter.recording.service_names import in_background
+from cogmeter.recording.service_names import in_background, label
 from cogmeter.render import formatting
 from cogmeter.schemas import safe
+from cogmeter.schemas.alerts import sent_alerts
 from cogmeter.schemas.base import Schema
+from cogmeter.schemas.health import CheckAnswer
+from cogmeter.schemas.statistics import service_stats
 from cogmeter.settings import merged
 from cogmeter_bot.cli.alerts import alert_text
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
+from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -31,12 +37,12 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.diagnosis import Verdict
+    from cogmeter.query.query import Query
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.base import Stats
-    from cogmeter.schemas.health import CheckAnswer
     from cogmeter.schemas.operations import OperationAnswer
     from cogmeter.schemas.slow import SlowRunAnswer
-    from cogmeter.schemas.statistics import Dashboard, OverallStats
+    from cogmeter.schemas.statistics import Dashboard, OverallStats, ServiceAnswer
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import StoreStatus
@@ -161,6 +167,39 @@ def alert_checks(alerts: Iterable[AlertAnswer]) -> dict[str, Check]:
     """Return the check of each service that has an active alert, with the words of the finding about alerts."""
     worst = worst_alerts(alerts).items()
     return {name: Check(name, status_of(alert.severity), _reason(alert)) for name, alert in worst if name != BOT}
+
+
+def alert_window(limits: Limits, at_us: int) -> Range:
+    """Return the window of the alerts that ends at this time."""
+    return Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
+
+
+async def with_health_now(answer: ServiceAnswer, query: Query, limits: Limits) -> ServiceAnswer:
+    """Return the statistics of a service or operation with its health now.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    window = alert_window(limits, now_us())
+    present = await service_stats(query, answer.service_name, answer.operation, window)
+    check = _present_check(present, limits, sent_alerts(await query.store.alerting.alerts(ACTIVE)))
+    return answer.model_copy(update={"health_now": CheckAnswer.of(check)})
+
+
+def _present_check(window: ServiceAnswer, limits: Limits, alerts: Iterable[AlertAnswer]) -> Check:
+    """Judge a service or operation by its worst active alert, else by ``window``, its statistics in that time."""
+    service, operation = window.service_name, window.operation or ""
+    name = label(service, operation) if operation else service
+    by_operation = worst_operation_alerts(alerts) if operation else {}
+    alert = by_operation.get((service, operation)) if operation else worst_alerts(alerts).get(service)
+    if alert is not None:
+        return Check(name, status_of(alert.severity), _reason(alert))
+    if not window.total_operations:
+        length = formatting.duration(limits.settings.alert_window * 1e6)
+        last = f"no runs in the last {formatting.last(limits.settings.alert_window)}"
+        return Check(name, Status.UNKNOWN, last if operation else f"no operations within {length}")
+    judged = judge_stats(window, limits, service, operation)
+    return Check(name, judged.status, judged.reason)
 
 
 def _reason(alert: AlertAnswer) -> str:

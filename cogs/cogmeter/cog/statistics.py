@@ -25,7 +25,7 @@ from cogmeter.settings import buffer_setting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cogmeter.query.records import Overview, RankedOperation, ServiceStats
+    from cogmeter.query.records import Overview, RankedOperation
 
 SLOWEST: Final = 15  # listed operations
 
@@ -137,22 +137,14 @@ async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
         stats = await query.stats(request.service or "", request.operation, request.period)
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
-    status = await _present(responder, stats)
+    now = await responder.health.of(stats.service, stats.operation)
+    status = Status.UNKNOWN if now is None else now.check.status
     past = exceeded(stats.total, monitor.alerting.limits, stats.service, stats.operation or "")
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
     embed = stats_embed(stats, picture, status=status, exceeded=past, link=stats_link(monitor.settings, stats))
     return CommandAnswer(of_process(embed, request.process), picture, buttons)
-
-
-async def _present(responder: Responder, stats: ServiceStats) -> Status:
-    """Return the status of a service or operation now, as the dashboard shows it."""
-    if stats.operation is not None:
-        name = (stats.service, stats.operation)
-        return (await responder.health.operations({name}))[name].check.status
-    whole = (await responder.health.services()).get(stats.service)
-    return Status.UNKNOWN if whole is None else whole.check.status
 
 
 async def _slowest(responder: Responder, request: AnswerRequest) -> CommandAnswer:

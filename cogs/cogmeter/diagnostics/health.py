@@ -76,6 +76,12 @@ class Health:
         """Return the health now of these pairs of service and operation; of a service as a whole, see ``services``."""
         return await judge_operations(self._monitor, wanted)
 
+    async def of(self, service: str, operation: str | None) -> ServiceHealth | None:
+        """Return the health now of a service or of one of its operations; None if the service is not judged."""
+        if operation is None:
+            return (await self.services()).get(service)
+        return (await self.operations({(service, operation)}))[service, operation]
+
     async def state(self) -> BotState:
         """Return the state of every part of the bot now.
 

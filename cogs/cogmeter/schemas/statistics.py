@@ -17,6 +17,7 @@ from cogmeter.recording.service_names import in_background
 from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import AlertAnswer, sent_alerts
 from cogmeter.schemas.base import Number, Schema, Stats, TimeRange, ms_or_none, rate, rounded, stats_fields
+from cogmeter.schemas.health import CheckAnswer  # noqa: TC001 - pydantic evaluates the annotations of Stats, too
 from cogmeter.schemas.operations import OperationAnswer
 from cogmeter.schemas.times import Instant, utc_or_none
 from cogmeter.times import utc
@@ -229,6 +230,9 @@ class ServiceAnswer(Stats):
     before: Stats = Field(description="The previous period of the same length")
     time_range: TimeRange
     last_operation_at: Instant | None = Field(description="When the newest stored operation of all services ended")
+    health_now: CheckAnswer | None = Field(
+        None, description="Its health in the alert window that ends now, whatever the range; null: not judged"
+    )
 
 
 async def service_stats(query: Query, service: str, operation: str | None, period: Period | Range) -> ServiceAnswer:

@@ -49,7 +49,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     slow = await slow_runs(query, span, service, operation)
     top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
     health = view.shared.health
-    whole = (await health.services()).get(service)
+    whole = await health.of(service, None)
     # The table lists all operations, also when one of them is selected.
     operations = stats.operations if operation is None else list((await query.operations(service, span)).items())
     return await page_response(
@@ -63,7 +63,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         operation=operation,
         stats=stats,
         uptime_bar=(await uptime_bars(store, view.now_us)).of(service),
-        health=whole if operation is None else (await health.operations({(service, operation)}))[service, operation],
+        health=whole if operation is None else await health.of(service, operation),
         whole=None if operation is None else whole,
         exceeded=exceeded(stats.total, view.monitor.alerting.limits, service, operation or ""),
         operations=operations,

@@ -15,7 +15,7 @@ from cogmeter.recording.markers import MARK, cleaned
 from cogmeter.render.rule_text import worded_alerts
 from cogmeter.schemas.alerts import MarkerAnswer, Markers
 from cogmeter.schemas.costs import Costs, costs_answer
-from cogmeter.schemas.health import Gauges, gauges
+from cogmeter.schemas.health import CheckAnswer, Gauges, gauges
 from cogmeter.schemas.statistics import Dashboard, Series, ServiceAnswer, dashboard, series, service_stats
 from cogmeter.schemas.usage import UsageAnswer, usage_answer
 from cogmeter.web.api.bodies import Body
@@ -25,6 +25,7 @@ from cogmeter_storage.model import Marker
 
 if TYPE_CHECKING:
     from cogmeter.monitor.monitor import Monitor
+    from cogmeter.web.api.routing import Shared
 
 
 class DashboardParams(RangeParams):
@@ -98,9 +99,12 @@ async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard
     return worded_alerts(await dashboard(query, span, services=params.services, alerts=alerts, attention=attention))
 
 
-async def read_service(monitor: Monitor, params: ServiceParams) -> ServiceAnswer:
-    """Return one service, or one of its operations."""
-    return await service_stats(await params.query_of(monitor), params.service, params.operation, params.span(now_us()))
+async def read_service(monitor: Monitor, params: ServiceParams, shared: Shared) -> ServiceAnswer:
+    """Return one service, or one of its operations, with its health now."""
+    query, span = await params.query_of(monitor), params.span(now_us())
+    answer = await service_stats(query, params.service, params.operation, span)
+    now = await shared.health.of(answer.service_name, answer.operation)
+    return answer.model_copy(update={"health_now": None if now is None else CheckAnswer.of(now.check)})
 
 
 async def read_series(monitor: Monitor, params: SeriesParams) -> Series:
