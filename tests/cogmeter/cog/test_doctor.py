@@ -58,7 +58,13 @@ async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_ac
         message = home.channel.last_message
         folded = message.embeds[0].description
         assert re.search(r"^✗ \*\*jobs\*\*: alerts failed 1 times", folded, re.MULTILINE)
-        assert re.search(r"^✓ \d+ monitor checks pass$", folded, re.MULTILINE)
+        head = re.search(r"^\*\*(\d+) of (\d+) monitor checks fail, (\d+) pass\*\*$", folded, re.MULTILINE)
+        failed, total, passed = map(int, head.groups())
+        listed = len(re.findall(r"^✓ \*\*", folded, re.MULTILINE))
+        others = int(re.search(r"^✓ (\d+) other checks pass$", folded, re.MULTILINE)[1])
+        assert failed + passed == total
+        assert len(re.findall("^✗ ", folded, re.MULTILINE)) == failed
+        assert listed + others == passed
         number = len(home.channel.history())
         refused = await home.stranger.click(message, label="Show all checks")
         assert refused.ephemeral
@@ -66,7 +72,8 @@ async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_ac
         await home.owner.click(message, label="Show all checks")
         message = home.channel.last_message
         assert "**buffer**" in message.embeds[0].description
-        assert "checks pass" not in message.embeds[0].description
+        assert "other checks pass" not in message.embeds[0].description
+        assert len(re.findall(r"^[✓✗] \*\*", message.embeds[0].description, re.MULTILINE)) == total
         assert len(home.channel.history()) == number
         await home.owner.click(message, label="Fold passed checks")
         assert "**buffer**" not in home.channel.last_message.embeds[0].description

@@ -183,21 +183,21 @@ def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool =
     """Return the embed of the doctor: a line for each finding, with advice below those that fail.
 
     Above them is the verdict on the bot, as what the monitor alerts on is no fault of the monitor. Without ``every``,
-    checks that pass are only counted.
+    checks that pass are only counted, unless they are listed in any case.
     """
     failed, total = sum(not finding.well for finding in findings), len(findings)
+    shown = [finding for finding in findings if every or finding.listed or not finding.well]
+    folded = total - len(shown)
     state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
-    lines = [f"**{failed or total} of {total} monitor checks {'fail' if failed else 'pass'}**"]
+    counts = f"{failed} of {total} monitor checks fail, {total - failed} pass"
+    lines = [f"**{counts if failed else f'All {total} monitor checks pass'}**"]
     lines += [f"Bot: {state_of(verdict.status).word}; {plain(verdict.alerts, 100)} (`/perf summary`)", ""]
-    for finding in findings:
-        if finding.well and not (every or finding.listed):
-            continue
+    for finding in shown:
         lines.append(f"{'✓' if finding.well else '✗'} **{plain(finding.name, 40)}**: {plain(finding.text, 600)}")
         if not finding.well and finding.advice:
             lines.append(below(plain(finding.advice, 200)))
-    if failed and not every:
-        passed = total - failed
-        lines.append(f"✓ {formatting.counted(passed, 'monitor check')} {'passes' if passed == 1 else 'pass'}")
+    if folded:  # the lines above and these are all of them
+        lines.append(f"✓ {folded}{' other' * bool(shown)} {'check passes' if folded == 1 else 'checks pass'}")
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 
