@@ -179,8 +179,8 @@ async def running_demo(
     async with World(bot) as world, world.page(options.port) as address:
         post_alerts_to(world.channel.id)
         simulate_heartbeats(bot)
+        await bot.add_cog(Chores())  # before the monitor: it is no change of a running bot
         await bot.load_all_extensions()
-        await bot.add_cog(Chores())
         dashboard = _dashboard_url(bot)
         await _greet(bot, world.channel.id, dashboard)
         monitor = bot.get_cog("cogmeter").monitor  # type: ignore[union-attr]  # the cog of the extension just loaded

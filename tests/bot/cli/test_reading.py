@@ -356,7 +356,7 @@ def test_a_slow_operation_leads_to_why_it_is_slow(cogmeter, seed, now_us):
     assert "See `cogmeter slow /ask`" in out
 
 
-def test_the_summary_lists_as_many_findings_as_it_is_asked_for(cogmeter, seed, now_us):
+def test_the_option_findings_sets_how_many_findings_the_summary_lists(cogmeter, seed, now_us):
     seed(
         [
             (f"shop-{number}", "buy", now_us - place * 60_000_000, 20_000, 1, "ValueError: no", None)

@@ -123,7 +123,7 @@ def listed(alert):
         ),
     ],
 )
-def test_a_message_has_the_digits_of_the_values_beside_it(message, text):
+def test_a_value_in_a_message_has_the_same_digits_as_in_the_fields(message, text):
     assert message_text(message) == text
 
 

@@ -411,7 +411,7 @@ async def test_the_alerts_page_says_that_the_minimum_is_for_the_begin(served):
     assert "needs 15 operations in it to begin, and half of them to continue" in page
 
 
-async def test_the_overview_leads_to_all_findings_and_back_and_the_api_returns_as_many_as_it_is_asked_for(served):
+async def test_the_overview_links_to_all_findings_and_back_and_the_api_has_a_parameter_for_their_number(served):
     async with served() as web:
         for number in range(5):
             for _ in range(30):
