@@ -262,7 +262,7 @@ function threshold(u, figure, limit) {
     ctx.lineWidth = 1.5 * ratio;
     dashed(ctx, [7, 5], ratio, [left, y], [right, y]);
     ctx.font = `${12 * ratio}px ${FONT}`;
-    const below = y - top < 31 * ratio; // above it, the names of markers begin
+    const below = y - top < 18 * ratio;
     drawText(ctx, figure.dataset.limitText || "", left + 4 * ratio, below ? y + 14 * ratio : y - 5 * ratio, ratio);
   });
 }
