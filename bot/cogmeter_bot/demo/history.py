@@ -162,7 +162,7 @@ class _Generator:
 
     def _ends(self, profile: Profile) -> NDArray[np.int64]:
         """Return random times at the rate of a profile, in microseconds since 1970 UTC."""
-        if profile.steady:
+        if profile.steady and self.minutes.size:
             step_us = int(MINUTE_US / profile.per_minute)
             first_us = int(self.minutes[0]) + int(self.rng.integers(1, step_us))
             return np.arange(first_us, self.until_us, step_us, dtype=np.int64)

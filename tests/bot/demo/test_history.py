@@ -243,3 +243,7 @@ async def test_the_bot_has_each_command_since_a_deploy_or_the_begin_of_its_histo
     assert set(known) == set(INTRODUCED) == {made.name for one in classes for made in one.__cog_app_commands__}
     days = {name: (UNTIL_US - at_us) / DAY_US for name, at_us in known.items()}
     assert [round(days[name], 1) for name in ("ask", "recall", "relate", "read")] == [7, 4.7, 2.3, 0.4]
+
+
+def test_a_history_of_less_than_a_minute_is_empty():
+    assert len(make_history(UNTIL_US, 0.0, seed=1)) == 0
