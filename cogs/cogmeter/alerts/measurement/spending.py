@@ -56,8 +56,7 @@ class Spending:
         self._until_us = 0  # when the last operation that was counted live ended
         self._gaps_us: list[tuple[int, int]] = []  # ranges between two runs that are not read yet
         self._last_id = 0  # the last stored operation at the start; later ones are counted live
-        self._named: dict[str, set[str]] = {"model": set(), "caller": set()}  # of the present day
-        self._day = 0
+        self._lines = CostLines()
         self._stored: bytes | None = None  # the state that the store has
 
     async def begin(self, store: Store, now_us: int) -> None:
@@ -146,7 +145,7 @@ class Spending:
             await store.costs.add(lines, key=KEY, state=state)
         except BaseException:
             for line, sums in lines.items():
-                self._join(line, sums)
+                _join(self.pending, line, sums)
             raise
         self._stored = state
 
@@ -155,7 +154,7 @@ class Spending:
         self.budgets.forget(user)
         lines, self.pending = self.pending, {}
         for line, sums in lines.items():
-            self._join(line._replace(user="") if line.user == user else line, sums)
+            _join(self.pending, line._replace(user="") if line.user == user else line, sums)
 
     def restore(self, stored: bytes | None) -> None:
         """Restore the stored state; the sums of an earlier version, which were in it, wait to be stored in the table.
@@ -195,12 +194,54 @@ class Spending:
         return entries
 
     def _add(self, entry: CostEntry) -> None:
+        _join(self.pending, self._lines.of(entry), _sums(entry))
+
+    async def _read(self, store: Store, since_us: int, until_us: int) -> int:
+        """Count the stored operations of a time range, all or none; return how many were read."""
+        read = 0
+        lines: dict[CostKey, CostSums] = {}
+        names = CostLines()
+        async for operations in store.stream(None, since_us, until_us, rows=ROWS):
+            found = [
+                entry
+                for one in operations
+                if one.metadata and one.id <= self._last_id
+                for entry in entries_of(one.service, one.operation, one.end_us, one.metadata, self.budgets.key)
+            ]
+            for entry in await self._priced(found):
+                _join(lines, names.of(entry), _sums(entry))
+            read += len(operations)
+            await asyncio.sleep(PAUSE_S)
+        if len(lines) > len(self.pending):  # the smaller one is added: this is one step, and must not block the loop
+            lines, self.pending = self.pending, lines
+        for line, sums in lines.items():
+            _join(self.pending, line, sums)
+        return read
+
+    def _drop_future(self, now_us: int) -> None:
+        """Drop what was counted while the clock was ahead, as the store does."""
+        self.pending = {line: sums for line, sums in self.pending.items() if line.start_us <= now_us + DAY_US}
+        self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]
+        self._until_us = min(self._until_us, now_us)
+        if self.since_us is not None:
+            self.since_us = min(self.since_us, now_us)
+
+
+class CostLines:
+    """Finds the line of each entry; of too many callers or models in one day, the last have a common name."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, set[str]] = {"caller": set(), "model": set()}
+        self._day = 0
+
+    def of(self, entry: CostEntry) -> CostKey:
+        """Return the line of an entry."""
         day = entry.end_us // DAY_US
         if day != self._day:
             self._day = day
             for names in self._named.values():
                 names.clear()
-        line = CostKey(
+        return CostKey(
             entry.end_us // HOUR_US * HOUR_US,
             entry.service,
             self._bounded("caller", entry.caller, MOST_CALLERS),
@@ -208,8 +249,6 @@ class Spending:
             entry.guild,
             entry.user,
         )
-        tokens = (entry.tokens_in, entry.tokens_out, entry.cached_tokens)
-        self._join(line, CostSums(1, *tokens, entry.micro_usd or 0, int(entry.micro_usd is None)))
 
     def _bounded(self, kind: str, name: str, most: int) -> str:
         """Return the name, or a common one if there are too many of this kind."""
@@ -220,36 +259,17 @@ class Spending:
             known.add(name)
         return name
 
-    def _join(self, line: CostKey, sums: CostSums) -> None:
-        if line not in self.pending and len(self.pending) >= MOST_PENDING:
-            line = line._replace(guild="", user="")
-        self.pending.setdefault(line, CostSums()).add(sums)
 
-    async def _read(self, store: Store, since_us: int, until_us: int) -> int:
-        """Count the stored operations of a time range, all or none; return how many were read."""
-        read = 0
-        entries: list[CostEntry] = []
-        async for operations in store.stream(None, since_us, until_us, rows=ROWS):
-            found = [
-                entry
-                for one in operations
-                if one.metadata and one.id <= self._last_id
-                for entry in entries_of(one.service, one.operation, one.end_us, one.metadata, self.budgets.key)
-            ]
-            entries += await self._priced(found)
-            read += len(operations)
-            await asyncio.sleep(PAUSE_S)
-        for entry in entries:
-            self._add(entry)
-        return read
+def _sums(entry: CostEntry) -> CostSums:
+    tokens = (entry.tokens_in, entry.tokens_out, entry.cached_tokens)
+    return CostSums(1, *tokens, entry.micro_usd or 0, int(entry.micro_usd is None))
 
-    def _drop_future(self, now_us: int) -> None:
-        """Drop what was counted while the clock was ahead, as the store does."""
-        self.pending = {line: sums for line, sums in self.pending.items() if line.start_us <= now_us + DAY_US}
-        self._gaps_us = [(since_us, until_us) for since_us, until_us in self._gaps_us if since_us <= now_us]
-        self._until_us = min(self._until_us, now_us)
-        if self.since_us is not None:
-            self.since_us = min(self.since_us, now_us)
+
+def _join(lines: dict[CostKey, CostSums], line: CostKey, sums: CostSums) -> None:
+    """Add to the sums of a line; if there are too many lines, without guild and user."""
+    if line not in lines and len(lines) >= MOST_PENDING:
+        line = line._replace(guild="", user="")
+    lines.setdefault(line, CostSums()).add(sums)
 
 
 def _use(entry: CostEntry) -> TokenUse:

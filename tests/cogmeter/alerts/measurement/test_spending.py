@@ -1,13 +1,16 @@
 """What operations cost: live, after a restart, from what is stored, and with the prices of models."""
 
+import asyncio
 import json
 import random
 import time
 
+import numpy as np
 import pytest
 
+from cogmeter.alerts.measurement import spending as module
 from cogmeter.alerts.measurement.costs import entries_of
-from cogmeter.alerts.measurement.spending import KEY, MOST_A_DAY, OTHER, Spending
+from cogmeter.alerts.measurement.spending import KEY, MOST_A_DAY, OTHER, ROWS, Spending
 from cogmeter.query.costs import GROUPINGS, cost_report
 from cogmeter.query.pricing import Prices
 from cogmeter.query.records import Range
@@ -44,7 +47,7 @@ async def stored(store, *days_ago, model="gpt-4o", dollars=0.5):
     """One operation of each of these days, the oldest first."""
     (series,) = await store.series_ids([("graph", "query")])
     text = json.dumps({"model": model, "cost_usd": dollars, "tokens_in": 10})
-    rows = [(series, NOW_US - ago * DAY_US, 1, 0, None, text) for ago in days_ago]
+    rows = [(series, NOW_US - int(ago * DAY_US), 1, 0, None, text) for ago in days_ago]
     await store.append([rows], now_us=NOW_US)
 
 
@@ -213,6 +216,34 @@ async def test_what_was_stored_while_the_bot_crashed_is_counted_at_the_next_star
     third = await begun(store, NOW_US + 2)
     await third.catch_up(store)
     assert await money(store) == {"gpt-4o": 1_000_000}
+
+
+async def test_the_loop_runs_again_after_a_few_hundred_stored_operations(store, monkeypatch):
+    await stored(store, *np.linspace(2, 0, 5 * ROWS).tolist())
+    spending = await begun(store)
+    steps = []  # additions between two turns of the loop
+    join = module._join
+    monkeypatch.setattr(module, "_join", lambda *values: (steps.append(steps.pop() + 1), join(*values)))
+
+    async def watch():
+        while True:
+            steps.append(0)
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    await spending.catch_up(store)
+    watching.cancel()
+    assert 0 < max(steps) <= ROWS
+    assert await money(store) == {"gpt-4o": 5 * ROWS * 500_000}
+
+
+async def test_what_is_counted_live_while_the_stored_operations_are_read_is_kept(store):
+    await stored(store, 2, 1)
+    spending = await begun(store)
+    spending.add("graph", NOW_US, {"cost_usd": 0.25, "model": "gpt-4o"})
+    await spending.catch_up(store)
+    assert await money(store) == {"gpt-4o": 1_250_000}
 
 
 async def test_the_newest_days_are_read_first_and_no_more_than_allowed(store):
