@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from cogmeter.diagnosis import Finding
-from cogmeter.recording.operation import now_ns
 from cogmeter.render import formatting
 from cogmeter.watch.surface import Surface, WatchContext
 
@@ -23,32 +21,6 @@ FULL: Final = 0.8  # share of the allowed open files that the doctor reports
 _UNSUPPORTED: Final = (psutil.Error, OSError, NotImplementedError, AttributeError)  # of gauges on this platform
 
 
-class Pauses:
-    """A ``gc`` callback that measures garbage collections, which pause every thread."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total_ns = 0
-        self.longest_ns = 0  # since the last ``take_longest_ns``
-        self._began_ns: int | None = None
-
-    def __call__(self, phase: str, _: dict[str, int]) -> None:
-        """Measure a collection; ``phase`` is "start" or "stop"."""
-        if phase == "start":
-            self._began_ns = now_ns()
-        elif self._began_ns is not None:
-            pause_ns = now_ns() - self._began_ns
-            self._began_ns = None
-            self.count += 1
-            self.total_ns += pause_ns
-            self.longest_ns = max(self.longest_ns, pause_ns)
-
-    def take_longest_ns(self) -> int:
-        """Return the longest pause since the last call."""
-        longest_ns, self.longest_ns = self.longest_ns, 0
-        return longest_ns
-
-
 class Resources(Surface):
     """Gauges of the process, without hooks; those that the platform does not support are left out."""
 
@@ -59,7 +31,7 @@ class Resources(Surface):
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
         self._process = psutil.Process()
-        self._pauses = Pauses()
+        self._pauses = context.pauses
         megabytes = context.settings.memory_limit_mb
         self._allowed = container_limit() if megabytes is None else megabytes * 1e6
 
@@ -70,12 +42,11 @@ class Resources(Surface):
     async def install(self) -> None:
         """Start measuring garbage collections."""
         await super().install()
-        gc.callbacks.append(self._pauses)
+        self._pauses.begin(self.name)
 
     async def remove(self) -> None:
         """Stop measuring garbage collections."""
-        if self._pauses in gc.callbacks:
-            gc.callbacks.remove(self._pauses)
+        self._pauses.end(self.name)
         await super().remove()
 
     def sample(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cogmeter.diagnosis import Finding
 from cogmeter.watch.client import ClientEvents
+from cogmeter.watch.garbage import Pauses
 from cogmeter.watch.hook import HookState
 from cogmeter.watch.rest.clock_skew import ClockSkew
 
@@ -38,6 +39,7 @@ class WatchContext:
     tracker: InteractionTracker  # the interactions and messages in progress
     skew: ClockSkew = field(default_factory=ClockSkew)  # updated with the Date header of each response of Discord
     replies: Replies | None = None  # of message listeners, while listeners are watched
+    pauses: Pauses = field(default_factory=Pauses)  # of the garbage collector
     sees_requests: bool | None = None  # whether the hook that makes replies known is in place; None: not yet installed
     events: ClientEvents = field(init=False)
 

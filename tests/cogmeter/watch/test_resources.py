@@ -12,7 +12,7 @@ import psutil
 import pytest
 from discord.ext import commands
 
-from cogmeter.watch.resources import Pauses, Resources, container_limit
+from cogmeter.watch.resources import Resources, container_limit
 
 LINUX = pytest.mark.skipif(not psutil.LINUX, reason="reads what Linux alone tells")
 
@@ -82,12 +82,6 @@ async def test_garbage_collections_are_timed_and_the_callback_leaves_no_trace(bo
     assert second["resources.gc_pauses"] > first["resources.gc_pauses"]
     assert second["resources.gc_pause_ms_sum"] > first["resources.gc_pause_ms_sum"]
     assert 0 < second["resources.gc_pause_ms_max"] <= second["resources.gc_pause_ms_sum"]
-
-
-def test_a_collection_that_began_before_us_is_left_out():
-    pauses = Pauses()
-    pauses("stop", {})
-    assert pauses.count == 0
 
 
 async def test_a_value_that_the_platform_does_not_report_is_left_out(bot, watching, monkeypatch):

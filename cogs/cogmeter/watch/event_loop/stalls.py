@@ -12,7 +12,7 @@ from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import STALLS
 from cogmeter.render import formatting
 from cogmeter.watch.event_loop.lag import Lag
-from cogmeter.watch.event_loop.watchdog import C_CODE, NO_TURN, NOTHING_RAN, BlockedLoop, Watchdog
+from cogmeter.watch.event_loop.watchdog import C_CODE, COLLECTION, NO_TURN, NOTHING_RAN, BlockedLoop, Watchdog
 from cogmeter.watch.names import fitted
 from cogmeter.watch.surface import Surface
 from cogmeter_storage.model import Outcome
@@ -28,6 +28,7 @@ REMEMBERED: Final = 1_000
 _BLOCKED: Final = "Move the blocking call to a thread (await asyncio.to_thread(...)), or use an async library"
 _STARVED: Final = "Give the bot more CPU time: the machine or container did not run it, or was stopped"
 _ADVICE: Final = {
+    COLLECTION: "Keep fewer objects alive: limit caches and histories, or call gc.freeze() after the start",
     C_CODE: "Look for long work in C, such as regular expressions, JSON or images; move it to another process",
     NOTHING_RAN: _STARVED,
     NO_TURN: _STARVED,
@@ -44,7 +45,9 @@ class StallWatch(Surface):
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
         self.lag = Lag()
-        self.watchdog = Watchdog(context.settings.stall_threshold, stalled=self._stalled, late=self.lag.add)
+        self.watchdog = Watchdog(
+            context.settings.stall_threshold, stalled=self._stalled, late=self.lag.add, pauses=context.pauses
+        )
         self._quiet = 0  # the watchdog's quiet checks that the lag includes already
         self._places: set[str] = set()
         self._recent: deque[BlockedLoop] = deque(maxlen=REMEMBERED)
@@ -55,11 +58,13 @@ class StallWatch(Surface):
     async def install(self) -> None:
         """Start the watchdog on the running loop."""
         await super().install()
+        self.context.pauses.begin(self.name)
         self.watchdog.start(asyncio.get_running_loop())
 
     async def remove(self) -> None:
         """Stop the watchdog's thread."""
         self.watchdog.stop()
+        self.context.pauses.end(self.name)
         await super().remove()
 
     def sample(self) -> dict[str, float]:

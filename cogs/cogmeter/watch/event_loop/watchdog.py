@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from cogmeter.recording.tracing import Scope
+    from cogmeter.watch.garbage import Pauses
 
 SAMPLES: Final = 20  # stacks per stall; the place in most of them is the cause
 BUSY: Final = 0.3  # share of CPU time from which code ran although the watchdog's thread could not
 C_CODE: Final = "(no stack: C code held the interpreter)"
 NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
+COLLECTION: Final = "(garbage collection)"
 NO_TURN: Final = "(no stack: the loop got no CPU time)"
 TASK_OF_LISTENER: Final = "discord.py: "  # the prefix of the names of discord.py's listener tasks
 JOIN_S: Final = 2.0
@@ -77,16 +79,23 @@ class Watchdog:
     """Watches one loop from ``start``, which is called on the loop, to ``stop``. Its callbacks run on the loop."""
 
     def __init__(
-        self, threshold_ms: float, *, stalled: Callable[[BlockedLoop], None], late: Callable[[int], None]
+        self,
+        threshold_ms: float,
+        *,
+        stalled: Callable[[BlockedLoop], None],
+        late: Callable[[int], None],
+        pauses: Pauses | None = None,
     ) -> None:
         """Call ``stalled`` with each stall of at least the threshold, and ``late`` with each measured lag in ns.
 
+        A stall that is mostly ``pauses`` of the garbage collector is named so, not by the line in which one began.
         Checks that find the loop waiting for events are counted in ``quiet`` instead.
         """
         self._threshold_ns = int(threshold_ms * 1e6)
         # Waking up is nearly the whole cost of a check.
         self._every_ns = max(self._threshold_ns * 2 // 5, 5_000_000)
         self._stalled, self._late = stalled, late
+        self._pauses = pauses
         self.quiet = 0
         self._samples: list[Sample] = []
         self._called_ns = 0  # when the callback was scheduled
@@ -169,6 +178,8 @@ class Watchdog:
         self._base = len(outer_frames(caller))
 
     def _judge(self, start_ns: int, end_ns: int) -> BlockedLoop:
+        if self._pauses is not None and 2 * self._pauses.within(start_ns, end_ns) > end_ns - start_ns:
+            return BlockedLoop(start_ns, end_ns, COLLECTION, (), None, "")
         samples, no_place = self._relevant(end_ns - self._called_ns, end_ns)
         if not samples:
             return BlockedLoop(start_ns, end_ns, no_place, (), None, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import time
 
 import pytest
 
-from cogmeter.watch.event_loop.watchdog import NOTHING_RAN, BlockedLoop, Watchdog
+from cogmeter.watch.event_loop.watchdog import COLLECTION, NOTHING_RAN, BlockedLoop, Watchdog
+from cogmeter.watch.garbage import Pauses
 
 CHILD = """
 import asyncio
@@ -83,3 +85,22 @@ async def test_a_loop_that_waits_for_events_is_left_alone():
         while watchdog.quiet <= len(lags):  # a busy machine is late more often
             await asyncio.sleep(0.2)
     watchdog.stop()
+
+
+async def test_a_garbage_collection_is_named_instead_of_the_line_in_which_it_began():
+    stalls: list[BlockedLoop] = []
+    alive = [[number] for number in range(1_000_000)]
+    pauses = Pauses()
+    watchdog = Watchdog(20, stalled=stalls.append, late=lambda ns: None, pauses=pauses)
+    watchdog.start(asyncio.get_running_loop())
+    pauses.begin("test")
+    try:
+        async with asyncio.timeout(60):
+            while COLLECTION not in {one.place for one in stalls}:
+                await asyncio.sleep(0.05)
+                gc.collect()
+                await asyncio.sleep(0.05)
+    finally:
+        pauses.end("test")
+        watchdog.stop()
+    assert len(alive) == 1_000_000
