@@ -59,7 +59,8 @@ def quantiles(
     # One running total over all rows: it rises, so one binary search finds a rank after all rows before its own.
     cumulative = np.cumsum(buckets[..., first : last + 1], dtype=np.int64)
     ends = cumulative[width - 1 :: width]
-    count = np.diff(ends, prepend=0)
+    count = ends.copy()
+    count[1:] -= ends[:-1]
     # The small subtraction undoes float noise such as 0.95 * 20 = 19.000000000000004.
     ranks = np.maximum(np.ceil(np.multiply.outer(count, probabilities) - 1e-9), 1).astype(np.int64)
     found = np.searchsorted(cumulative, ranks + (ends - count)[:, None]) - np.arange(0, cumulative.size, width)[:, None]

@@ -139,7 +139,9 @@ class Deviations:
         time_s = snapshot.now_us / 1e6
         scores = {}
         for figure, value in figures.items():
-            baseline = baselines.setdefault(figure, Baseline())
+            baseline = baselines.get(figure)
+            if baseline is None:
+                baseline = baselines[figure] = Baseline()
             score = baseline.update(time_s, value)
             news = value or figure != ERROR_RATE  # no failure is no deviation
             scores[figure] = score if news and baseline.days >= KNOWN_DAYS else 0.0

@@ -44,7 +44,8 @@ def averages_ms(operations: CountArray, sum_us: CountArray) -> Values:
 
 def quantiles_ms(buckets: CountArray, quantile: float) -> Values:
     """Return a quantile of the durations in milliseconds, within 1%; 0 without operations."""
-    return np.nan_to_num(quantiles(buckets.astype(np.int64), (quantile,))[..., 0] / 1000)
+    found: Values = quantiles(buckets.astype(np.int64), (quantile,))[..., 0] / 1000
+    return np.where(np.isnan(found), 0.0, found)
 
 
 def statistics_ms(statistic: str, operations: CountArray, sum_us: CountArray, buckets: CountArray) -> Values:
