@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,12 @@ def disk_faults(needed, fault_library, tmp_path) -> DiskFaults:
     """Makes calls of a child fail: start it with ``disk_faults.environment``, then ``disk_faults.on(...)``."""
     needed(fault_library, "a C compiler on Linux")
     return DiskFaults(fault_library, tmp_path)
+
+
+def pytest_configure() -> None:
+    """Let processes of the tests end by ctrl-c: those of a run in the background of a shell would ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
