@@ -10,7 +10,6 @@ import json
 import shutil
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,37 +146,76 @@ class Page:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
+class Browser:
+    """A running Chromium, whose tabs share nothing: each has cookies, storage and a cache of its own."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        self._process = subprocess.Popen(
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            self._port, path = self._address(profile / "DevToolsActivePort")
+            self._socket = self._connected(path)
+        except BaseException:
+            self._end()
+            raise
+        self._numbers = itertools.count(1)
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    @contextlib.contextmanager
+    def tab(self) -> Iterator[Page]:
+        """A tab that remembers nothing from before."""
+        context = self._call("Target.createBrowserContext")["browserContextId"]
+        try:
+            target = self._call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+            with contextlib.closing(self._connected(f"/devtools/page/{target}")) as socket:
+                yield Page(socket)
+        finally:
+            self._call("Target.disposeBrowserContext", browserContextId=context)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _call(self, method: str, **params: Any) -> Any:
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        while (message := json.loads(self._socket.recv())).get("id") != number:
+            pass
+        assert "error" not in message, message
+        return message["result"]
+
+    def _connected(self, path: str) -> websocket.WebSocket:
+        return websocket.create_connection(f"ws://127.0.0.1:{self._port}{path}", timeout=WAIT_S)
+
+    def _address(self, port_file: Path) -> tuple[int, str]:
+        """The port and the path of the debugging protocol, when the browser is up."""
+        deadline = time.perf_counter() + WAIT_S
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                port, path = port_file.read_text().split()
+                return int(port), path
+            assert self.runs, "Chromium ended at once"
+            assert time.perf_counter() < deadline, "Chromium did not start"
+            time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def chromium(program: str, profile: Path) -> Iterator[Page]:
-    """A tab of a browser that remembers nothing from before."""
-    process = subprocess.Popen(
-        [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with contextlib.closing(
-            websocket.create_connection(_tab(profile / "DevToolsActivePort"), timeout=WAIT_S)
-        ) as tab:
-            yield Page(tab)
-    finally:
-        process.terminate()
-        process.wait(10)
+    """A tab of a browser of its own."""
+    with contextlib.closing(Browser(program, profile)) as browser, browser.tab() as page:
+        yield page
 
 
 def found() -> str | None:
     """The program, where there is one."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def _tab(port_file: Path) -> str:
-    """The debugging address of the first tab, when the browser is up."""
-    deadline = time.perf_counter() + WAIT_S
-    while True:
-        with contextlib.suppress(OSError, IndexError):
-            port = port_file.read_text().splitlines()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
-                tabs = [one for one in json.load(answer) if one["type"] == "page"]
-                return tabs[0]["webSocketDebuggerUrl"]
-        assert time.perf_counter() < deadline, "Chromium did not start"
-        time.sleep(0.1)

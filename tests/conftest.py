@@ -18,7 +18,7 @@ from filelock import FileLock
 # Appended, never put first: the folders here bear the names of the real packages, and those must win.
 sys.path.append(str(Path(__file__).parent))
 
-from browser import Page, chromium, found
+from browser import Browser, Page, found
 from disk_faults import DiskFaults, build, compiler
 from loopback import Loopback
 from postgres_server import PROGRAMS, Server, server
@@ -81,12 +81,26 @@ def postgres_url(needed, request) -> str:
     return running.url("postgres")
 
 
+@pytest.fixture(scope="session")
+def running_browser(tmp_path_factory) -> Iterator[Callable[[], Browser]]:
+    """A headless Chromium of the whole run, started again if it has ended."""
+    browsers: list[Browser] = []
+
+    def running() -> Browser:
+        if not (browsers and browsers[-1].runs):
+            browsers.append(Browser(found() or "", tmp_path_factory.mktemp("chromium")))
+        return browsers[-1]
+
+    yield running
+    for one in browsers:
+        one.close()
+
+
 @pytest.fixture
-def browser(needed, tmp_path) -> Iterator[Page]:
+def browser(needed, running_browser) -> Iterator[Page]:
     """A tab of a headless Chromium that remembers nothing from before."""
-    program = found()
-    needed(program, "Chromium")
-    with chromium(program, tmp_path / "chromium") as page:
+    needed(found(), "Chromium")
+    with running_browser().tab() as page:
         yield page
 
 
