@@ -44,7 +44,7 @@ def _powerless() -> None:
         prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-@pytest.fixture(scope="module")  # no longer: tests elsewhere check that no child is left
+@pytest.fixture(scope="session")
 def preloaded():
     command = PreloadedCommand()
     yield command
