@@ -88,7 +88,7 @@ def backend_class(request: pytest.FixtureRequest, needed: Callable[[object, str]
     made = request.getfixturevalue("postgres_server")
 
     def empty(_folder: Path) -> Backend:
-        made.clear("postgres")
+        made.empty("postgres")
         return PostgresBackend(reached.url("postgres"))
 
     return empty
