@@ -288,7 +288,7 @@ def main() -> None:
         )
     outage_row(loop, history, Settings(_env_file=None, **usual), sized(options, 201, 21, 2))
     for name, alone in (("window", True), ("window, long windows, costs", False)):
-        costs = [asyncio.run(cpu_of_counting(history, alone)) for _ in range(21)]
+        costs = [asyncio.run(cpu_of_counting(history, alone)) for _ in range(sized(options, 21, 21, 1))]
         row(f"alert totals, CPU an operation: {name}", f"{Spread.of(costs).median * 1e9:.0f} ns")
     engine_rows(loop, sized(options, 201, 21, 2))
     loop.close()

@@ -246,6 +246,7 @@ def main() -> None:
     results = interleaved(
         {variant: lambda variant=variant: in_a_process(variant, loads_s) for variant in VARIANTS},
         sized(given, 11, 3, 1),
+        warm_up=not given.smoke,
     )
     peer = f"discord.py bot {Spread.of(results['plain']).median:.0f} MB"
     for variant in VARIANTS[1:]:

@@ -63,10 +63,12 @@ def missing(name: str, error: ImportError) -> None:
     row(name, f"not measured: {error}", peer="missing")
 
 
-def interleaved(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    cases: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[float]]:
     """Return the results of each case, round by round; every round runs all cases in a new order."""
-    for case in cases.values():
-        case()  # once to warm up
+    for case in cases.values() if warm_up else ():
+        case()
     results: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name in random.sample(list(cases), len(cases)):
