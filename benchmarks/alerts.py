@@ -103,9 +103,14 @@ def calibration() -> dict[Subject, Calibrated]:
 
 
 async def filled(
-    clock: Clock, history: list[Second], settings: Settings, known: dict[Subject, Calibrated] | None = None
+    clock: Clock,
+    history: list[Second],
+    settings: Settings,
+    known: dict[Subject, Calibrated] | None = None,
+    *,
+    checks: int = SERVICES,
 ) -> Evaluator:
-    """Return an evaluator with some hours of history and full five minutes."""
+    """Return an evaluator with some hours of history and full five minutes; SERVICES checks learn all of a minute."""
     limits = Limits(settings, {}, known)
     evaluator = Evaluator(NAMES, limits, window_s=WINDOW_S, clock_s=clock.seconds, wall=clock.wall)
     for _ in range(7 * 12):
@@ -115,7 +120,7 @@ async def filled(
     for operations in history:
         clock.now_s += 1
         await evaluator.watch(flat(operations))
-    for _ in range(SERVICES):  # all that is to be learned of this minute
+    for _ in range(checks):
         await evaluator.evaluate(clock.wall())
     return evaluator
 
@@ -208,13 +213,15 @@ class Engines:
         return [Reading(subject, 0.078, 0.05, message, WARNING) for subject in subjects]
 
 
-def outage_row(loop: asyncio.AbstractEventLoop, history: list[Second], settings: Settings, rounds: int) -> None:
+def outage_row(
+    loop: asyncio.AbstractEventLoop, history: list[Second], settings: Settings, rounds: int, checks: int
+) -> None:
     """Print how long a check blocks the loop when every series is in breach: a third of all operations fails."""
     clock = Clock()
     outage = [
         [(*one[:3], int(number % 3 == 0), one[4]) for number, one in enumerate(operations)] for operations in history
     ]
-    evaluator = loop.run_until_complete(filled(clock, outage, settings))
+    evaluator = loop.run_until_complete(filled(clock, outage, settings, checks=checks))
     blocks = [loop.run_until_complete(longest_block(evaluator.evaluate(clock.wall()))) for _ in range(rounds)]
     middle = Spread.of(blocks).median * 1e3
     name = f"threshold check, longest block of the loop: all rules, {SERVICES} services in breach"
@@ -251,9 +258,10 @@ def main() -> None:
     }
     unset = {name: value for name, value in usual.items() if name != "alert_threshold_operations_per_minute"}
     loop = asyncio.new_event_loop()
+    checks = sized(options, SERVICES, SERVICES, 5)
 
     def check(name: str, settings: Settings, known: dict[Subject, Calibrated] | None = None) -> tuple[str, object]:
-        evaluator = loop.run_until_complete(filled(clock, history, settings, known))
+        evaluator = loop.run_until_complete(filled(clock, history, settings, known, checks=checks))
         return name, lambda: seconds(lambda: loop.run_until_complete(evaluator.evaluate(clock.wall())))
 
     goals = {"guide's three": 0.5, "all rules": 2.0, "all rules, calibrated": 2.0}
@@ -286,7 +294,7 @@ def main() -> None:
             ratio=f"{ratio(taken, sql):.4f}",
             goal=goal,
         )
-    outage_row(loop, history, Settings(_env_file=None, **usual), sized(options, 201, 21, 2))
+    outage_row(loop, history, Settings(_env_file=None, **usual), sized(options, 201, 21, 2), checks)
     for name, alone in (("window", True), ("window, long windows, costs", False)):
         costs = [asyncio.run(cpu_of_counting(history, alone)) for _ in range(sized(options, 21, 21, 1))]
         row(f"alert totals, CPU an operation: {name}", f"{Spread.of(costs).median * 1e9:.0f} ns")
