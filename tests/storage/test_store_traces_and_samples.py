@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from cogmeter_storage import Outcome, Retention, SpanRecord, TraceRecord
-from cogmeter_storage.model import DAY_US, HOUR_US, SampleStep
+from cogmeter_storage.model import DAY_US, HOUR_US, Marker, SampleStep
 
 
 def make_trace(at_us, duration_us=5_000_000, *, service="discord.commands", operation="ask", error=None):
@@ -143,3 +143,10 @@ async def test_a_range_of_traces_has_an_end_and_one_of_each_name_is_its_slowest(
     assert [one.duration_us for one in await store.traces(None, None, noon, until_us=noon + 2, limit=9)] == [9, 5]
     found = await store.traces("discord.commands", "ask", noon, limit=9, one_each=True)
     assert [one.duration_us for one in found] == [99]
+
+
+async def test_a_marker_that_comes_again_is_stored_once(store, noon):
+    marker = Marker(noon, "mark", "deployed 1.4")
+    first = await store.add_marker(marker)
+    assert await store.add_marker(marker) == first
+    assert await store.markers(noon, noon + 1) == [first]

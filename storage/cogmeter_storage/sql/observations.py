@@ -185,10 +185,14 @@ def _span_of(*fields: Any) -> SpanRecord:
 
 def add_marker(raw: Session, marker: Marker) -> Marker:
     """Implement Store.add_marker; one transaction."""
+    values = (marker.at_us, marker.kind, marker.name)
     with raw.transaction():
-        add = "INSERT INTO marker (at_us, kind, name) VALUES (?, ?, ?) RETURNING id"
-        (added,) = raw.execute(add, (marker.at_us, marker.kind, marker.name)).fetchone()
-    return dataclasses.replace(marker, id=added)
+        # After a commit whose answer was lost, it is there already.
+        find = "SELECT id FROM marker WHERE at_us = ? AND kind = ? AND name = ?"
+        row = raw.execute(find, values).fetchone()
+        if row is None:
+            row = raw.execute("INSERT INTO marker (at_us, kind, name) VALUES (?, ?, ?) RETURNING id", values).fetchone()
+    return dataclasses.replace(marker, id=row[0])
 
 
 def read_markers(raw: Session, since_us: int, until_us: int, limit: int) -> list[Marker]:
