@@ -155,7 +155,9 @@ class Scheduler:
             except StorageError as error:
                 self._faults[name] += 1
                 failure = str(error)
-                _logger.warning("The %s job could not use the store: %s", name, error)
+                # An outage makes every run of every job fail: the first failure of each is enough.
+                level = logging.DEBUG if name in self.failing else logging.WARNING
+                _logger.log(level, "The %s job could not use the store: %s", name, error)
             except Exception as error:
                 self._faults[name] += 1
                 failure = f"a fault of cogmeter ({type(error).__name__})"

@@ -49,6 +49,26 @@ async def test_a_job_that_fails_is_counted_logged_and_run_again(schedule, faults
     assert "sums job" in caplog.text
 
 
+async def test_an_outage_of_the_store_is_logged_once_for_each_job(schedule, faults, caplog):
+    away = [True]
+    done = []
+
+    async def work():
+        done.append(1)
+        if away[0]:
+            raise StorageError("cannot be reached", permanent=False)
+
+    schedule.every(0.02, "sums", work)
+    schedule.start()
+    await times(4, done)
+    assert faults["sums"] >= 3
+    away[0] = False
+    await times(len(done) + 2, done)
+    away[0] = True
+    await times(len(done) + 3, done)
+    assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 2
+
+
 async def test_a_job_that_runs_at_the_end_is_cut_off_in_silence(faults, caplog):
     schedule, begun, ended = Scheduler(faults), asyncio.Event(), asyncio.Event()
 
