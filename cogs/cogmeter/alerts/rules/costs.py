@@ -121,4 +121,5 @@ COST_SHARE: Final = Rule(
     chart="timeline",
     replay=None,
     min_operations=0,
+    own_process=True,
 )
