@@ -20,6 +20,7 @@ from cogmeter.query.records import Range
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background, label
 from cogmeter.render import formatting
+from cogmeter.render.rule_text import reason_text
 from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import sent_alerts
 from cogmeter.schemas.base import Schema
@@ -204,7 +205,7 @@ def _present_check(window: ServiceAnswer, limits: Limits, alerts: Iterable[Alert
 
 def _reason(alert: AlertAnswer) -> str:
     """Return the words of ``render.rule_text.status_reason``."""
-    return alert_text(alert) if alert.breached else f"recovering: {alert_text(alert)}"
+    return reason_text(alert_text(alert), breached=alert.breached, not_judged=alert.not_judged or "")
 
 
 def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:

@@ -13,6 +13,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.leadership import Term, elapsed_s
 from cogmeter.alerts.lifecycle.engine import AlertEngine
 from cogmeter.alerts.lifecycle.subject_state import Policy
+from cogmeter.alerts.lifecycle.tracker import subject_of
 from cogmeter.alerts.out_of_band import OutOfBandLog
 from cogmeter.alerts.thresholds.keys import THRESHOLD
 from cogmeter.alerts.thresholds.learning import Calibrator
@@ -141,7 +142,8 @@ class Alerting:
                 await self.evaluator.share(now_us())
                 return
             readings = await self.evaluator.evaluate(now_us())
-            await self.engine.step(readings, now_us())
+            not_judged = self.evaluator.not_judged(map(subject_of, self.engine.active), readings)
+            await self.engine.step(readings, now_us(), not_judged)
             self.delivery.show(self.engine.active)
 
     async def follow(self) -> bool:

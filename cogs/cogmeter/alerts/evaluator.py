@@ -35,6 +35,7 @@ from cogmeter.alerts.rules.suppression import Suppression
 from cogmeter.alerts.rules.traffic import LOW_TRAFFIC
 from cogmeter.alerts.shared_readings import OWN_RULES, SharedReadings
 from cogmeter.alerts.thresholds.keys import THRESHOLD
+from cogmeter.alerts.unjudged import reasons
 from cogmeter.query.pricing import Prices
 from cogmeter.query.query import now_us as wall_us
 from cogmeter.settings.prices import parse_prices
@@ -44,7 +45,7 @@ from cogmeter_storage.base import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from cogmeter.alerts.model import GrownObjects, LoopState, Reading
+    from cogmeter.alerts.model import GrownObjects, LoopState, Reading, Subject
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.recording.budgets import Budgets
     from cogmeter.recording.waiting import Running
@@ -208,6 +209,13 @@ class Evaluator:
         readings = await in_turns(self._suppression.mark(readings, now_us))
         log_readings(readings)
         return readings
+
+    def not_judged(self, subjects: Iterable[Subject], readings: Iterable[Reading]) -> dict[Subject, str]:
+        """Return why subjects without a reading cannot be compared now: "too few operations"; others are left out.
+
+        See ``unjudged.reasons``.
+        """
+        return reasons(self.window, self._limits, subjects, readings)
 
     async def share(self, now_us: int) -> None:
         """Store the readings that only this process can measure, for the process that leads."""

@@ -29,6 +29,14 @@ FLAP_WINDOW_S: Final = 3_600.0
 FLAP_CALM_S: Final = 600.0
 _CALM: Final = " (no breach now)"  # at the end of an active alert's message
 
+# Why the last check could not compare an active alert's value, before ``_CALM``, which earlier versions know.
+NO_OPERATIONS: Final = "no operations"
+TOO_FEW_OPERATIONS: Final = "too few operations"
+TOO_FEW_FAILURES: Final = "too few failures"  # of enough operations: a few may be chance
+WITH_SERVICE: Final = "judged with its service"  # its only operation: the service's alert is about both
+_REASONS: Final = (NO_OPERATIONS, TOO_FEW_OPERATIONS, TOO_FEW_FAILURES, WITH_SERVICE)
+_NOT_JUDGED: Final = re.compile(rf" \(({'|'.join(_REASONS)})\)$")
+
 
 class ListedAlert(Protocol):
     """An active alert as far as its place in lists depends on it: a stored one, or one of the API."""
@@ -106,7 +114,8 @@ def with_counts(message: str, failures: int, operations: int) -> str:
 
 def split_counts(message: str) -> tuple[str, tuple[int, int] | None]:
     """Split the message of an alert into that of its reading, and (failures, operations); None without counts."""
-    message = message.removesuffix(_CALM)
+    if is_calm(message):
+        message = _NOT_JUDGED.sub("", message.removesuffix(_CALM))
     found = _COUNTS.search(message)
     if found is None:
         return message, None
@@ -114,14 +123,23 @@ def split_counts(message: str) -> tuple[str, tuple[int, int] | None]:
     return message[: found.start()], (failures, operations)
 
 
-def calm(message: str) -> str:
-    """Return the message of an active alert that the last check found no breach of: its figures are of before."""
-    return split_counts(message)[0] + _CALM
+def calm(message: str, not_judged: str = "") -> str:
+    """Return the message of an active alert that the last check found no breach of: its figures are of before.
+
+    ``not_judged`` is why the check could not compare the value: NO_OPERATIONS and the like; empty: it could.
+    """
+    return split_counts(message)[0] + (f" ({not_judged})" if not_judged else "") + _CALM
 
 
 def is_calm(message: str) -> bool:
     """Return True if the last check found no breach."""
     return message.endswith(_CALM)
+
+
+def not_judged(message: str) -> str:
+    """Return why the last check could not compare the value of an active alert; empty if it could."""
+    found = _NOT_JUDGED.search(message.removesuffix(_CALM)) if is_calm(message) else None
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogmeter.alerts.measurement.values import STATISTICS
-from cogmeter.alerts.model import BOT, calm, is_calm, split_counts
+from cogmeter.alerts.model import BOT, NO_OPERATIONS, WITH_SERVICE, calm, is_calm, not_judged, split_counts
 from cogmeter.alerts.rules import KINDS, RULES
 from cogmeter.alerts.rules.guide import THROUGHPUT
 from cogmeter.alerts.rules.rule import LOOP, beyond, duration, number
@@ -152,7 +152,12 @@ def alert_text(alert: Alert) -> str:
 
 def status_reason(alert: Alert) -> str:
     """Return why a service with this alert is not healthy: its message, after "recovering" once its breach is over."""
-    return f"recovering: {alert_text(alert)}" if is_calm(alert.message) else alert_text(alert)
+    return reason_text(alert_text(alert), breached=not is_calm(alert.message), not_judged=not_judged(alert.message))
+
+
+def reason_text(text: str, *, breached: bool, not_judged: str) -> str:
+    """Return the text of an alert as the reason of a status: what is not compared now is not said to be recovering."""
+    return text if breached or not_judged else f"recovering: {text}"
 
 
 def present_text(rule: str, message: str, current: float | None, threshold: float | None) -> str:
@@ -163,8 +168,12 @@ def present_text(rule: str, message: str, current: float | None, threshold: floa
     if not is_calm(message):
         return message_text(message, rule, (current, threshold))
     text = message_text(split_counts(message)[0])
+    why = not_judged(message)
     if rule in KINDS and current is not None and threshold:
-        return f"{rule_title(rule)}{':' * is_block(rule)} {over_text(rule, current, threshold)}"
+        over = over_text(rule, current, threshold, not_judged=why)
+        return f"{rule_title(rule)}{':' * bool(is_block(rule) or why)} {over}"
+    if why:
+        return f"{text}; {not_judged_text(why)}"
     return text if text.endswith(_OVER) else f"{text}{_OVER}"
 
 
@@ -173,15 +182,27 @@ def is_block(rule: str) -> bool:
     return rule in KINDS and bool(KINDS[rule].value_name)
 
 
-def over_text(rule: str, current: float, threshold: float, *, strong: str = "", more: str = "") -> str:
+def over_text(
+    rule: str, current: float, threshold: float, *, not_judged: str = "", strong: str = "", more: str = ""
+) -> str:
     """Return what follows the title of an alert whose last check found no breach: "back within its threshold of 5%".
 
-    ``strong`` is put around the last value, and ``more`` follows it.
+    With the reason why it is ``not_judged``: "too few operations to judge now". ``strong`` is put around the last
+    value, and ``more`` follows it.
     """
     limit, was = measured(rule, threshold), f"{strong}{value_text(rule, current, threshold)}{strong}{more}"
+    if not_judged:
+        return f"{not_judged_text(not_judged)} (was {was})"
     if is_block(rule):  # it is over, and is not back within anything
         return f"none above the threshold of {limit} now (the last one {was})"
     return f"back within its threshold of {limit} (was {was})"
+
+
+def not_judged_text(reason: str) -> str:
+    """Return in words why the last check could not compare a value: "too few operations to judge now"."""
+    if reason == WITH_SERVICE:
+        return "judged with its service now"
+    return f"{reason} now" if reason == NO_OPERATIONS else f"{reason} to judge now"
 
 
 def past_text(rule: str, message: str, worst: float | None, threshold: float | None, lasted_us: int) -> str:
@@ -205,7 +226,9 @@ def worded(answer: AlertAnswer) -> AlertAnswer:
     elif answer.breached:
         return answer
     else:
-        message = present_text(answer.type, calm(answer.message), answer.current, answer.threshold)
+        message = present_text(
+            answer.type, calm(answer.message, answer.not_judged or ""), answer.current, answer.threshold
+        )
     return answer.model_copy(update={"message": message})
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from cogmeter.alerts.model import by_urgency, is_calm, split_counts
+from cogmeter.alerts.model import by_urgency, is_calm, not_judged, split_counts
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, measured, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
@@ -63,6 +63,9 @@ class AlertAnswer(Schema):
     operations: int | None = Field(None, description="In the window of the last measured value; null: not counted")
     failed_operations: int | None = Field(None, description="Of these")
     breached: bool = Field(True, description="False if the last check found no breach: current is of before")
+    not_judged: str | None = Field(
+        None, description="Why the last check could not compare it: too few operations; null: it could"
+    )
 
     @property
     def started_us(self) -> int:
@@ -101,6 +104,7 @@ class AlertAnswer(Schema):
             operations=operations,
             failed_operations=failures,
             breached=alert.state is not AlertState.RESOLVED and not is_calm(alert.message),
+            not_judged=not_judged(alert.message) or None,
         )
 
 

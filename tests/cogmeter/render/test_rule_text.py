@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 from factories import make_alert
 
-from cogmeter.alerts.model import Limit, calm, is_calm, split_counts, with_counts
+from cogmeter.alerts.model import (
+    NO_OPERATIONS,
+    TOO_FEW_FAILURES,
+    TOO_FEW_OPERATIONS,
+    WITH_SERVICE,
+    Limit,
+    calm,
+    is_calm,
+    not_judged,
+    split_counts,
+    with_counts,
+)
 from cogmeter.alerts.rules.process import STALL
 from cogmeter.alerts.rules.rule import duration
 from cogmeter.render.embeds.alert import alert_embed_data
@@ -40,6 +51,38 @@ def test_an_alert_without_a_breach_now_shows_its_last_value_in_the_past_tense():
     assert text == "Error rate back within its threshold of 5% (was 7.8%)"
     text = present_text("low_traffic", calm(MESSAGE), 0.03, 0.1)
     assert text == "Low traffic back within its threshold of 10% of usual (was 3% of usual)"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (NO_OPERATIONS, "no operations now"),
+        (TOO_FEW_OPERATIONS, "too few operations to judge now"),
+        (TOO_FEW_FAILURES, "too few failures to judge now"),
+        (WITH_SERVICE, "judged with its service now"),
+    ],
+)
+def test_an_alert_that_cannot_be_judged_now_is_on_no_surface_back_within_its_threshold(reason, words):
+    began_us = 1_700_000_000_000_000
+    message = calm(with_counts(MESSAGE, 78, 1_000), reason)
+    assert (is_calm(message), not_judged(message), split_counts(message)) == (True, reason, (MESSAGE, None))
+    assert calm(message, reason) == message
+    assert not_judged(calm(message)) == ""
+    alert = make_alert(began_us, message=message, current=0.078, threshold=0.05, worst=0.4)
+    expected = f"Error rate: {words} (was 7.8%)"
+    answer = AlertAnswer.of(alert)
+    assert (answer.breached, answer.not_judged) == (False, reason)
+    assert alert_text(alert) == worded(answer).message == worded(worded(answer)).message == expected
+    assert status_reason(alert) == expected  # and not: recovering
+    assert words in listed(alert).description
+    assert alert_embed_data(alert, None, chart=False, now_us=began_us)["fields"][0]["name"].lower() == words
+    assert present_text("error_rate", message, 0.078, None) == f"{MESSAGE}; {words}"
+
+
+def test_an_answer_of_an_earlier_version_says_nothing_of_why():
+    old = AlertAnswer.of(make_alert(1_700_000_000_000_000, message=calm(MESSAGE))).model_dump(by_alias=True)
+    del old["notJudged"]
+    assert worded(AlertAnswer.model_validate(old)).message.startswith("Error rate back within its threshold")
 
 
 @pytest.mark.parametrize("rule", ["of_tomorrow", "error_rate"])

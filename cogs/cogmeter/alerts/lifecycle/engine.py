@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cogmeter.alerts.leadership import Term
@@ -19,7 +20,7 @@ from cogmeter_storage.base import StorageError
 from cogmeter_storage.lease import ChangedAlertError, LostLeadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 
     from cogmeter.alerts.lifecycle.subject_state import Policy, Transition
     from cogmeter.alerts.lifecycle.tracker import Plan
@@ -110,9 +111,14 @@ class AlertEngine:
                     self._tracker = await self._restored(now_us)
         _logger.debug("Restored %d alerts and %d mutes", len(self._tracker.alerts), len(self._tracker.mutes))
 
-    async def step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
-        """Process the readings of one check. Return the alerts that changed. A failing store raises nothing here."""
-        return await self._exclusive(self._step(readings, now_us))
+    async def step(
+        self, readings: Sequence[Reading], now_us: int, not_judged: Mapping[Subject, str] = MappingProxyType({})
+    ) -> list[Alert]:
+        """Process the readings of one check. Return the alerts that changed. A failing store raises nothing here.
+
+        ``not_judged`` says why a subject without a reading cannot be compared now, see ``Evaluator.not_judged``.
+        """
+        return await self._exclusive(self._step(readings, now_us, not_judged))
 
     async def acknowledge(self, uid: str, actor: str, now_us: int) -> Alert:
         """Acknowledge an alert, and its members if it is a group's root. The first acknowledgement is kept.
@@ -172,12 +178,12 @@ class AlertEngine:
         async with self._lock:
             return
 
-    async def _step(self, readings: Sequence[Reading], now_us: int) -> list[Alert]:
+    async def _step(self, readings: Sequence[Reading], now_us: int, not_judged: Mapping[Subject, str]) -> list[Alert]:
         if not self._term.leads:
             return []
         self.checks += 1
         plan: Plan = {}
-        for growing in self._tracker.check(readings, now_us):
+        for growing in self._tracker.check(readings, now_us, not_judged):
             plan = growing
             await asyncio.sleep(0)  # with many alerts, the host's own work can run in between
         self._log_plan(plan, len(readings))

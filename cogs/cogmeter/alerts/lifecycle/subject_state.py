@@ -79,6 +79,7 @@ class EvaluationContext:
     mute: Mute | None = None  # of the active ones, the last to end
     in_group: bool = False  # the group's own alert reminds and escalates
     actor: str = ""  # the user who ended its mute
+    not_judged: str = ""  # why its value cannot be compared now, see ``model.calm``
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +102,21 @@ class Transition:
 def with_reading(state: SubjectState, reading: Reading | None, context: EvaluationContext) -> SubjectState:
     """Return the state with the reading's figures, and with a pending alert if a breach begins."""
     if reading is None:
-        return _without_reading(state)
+        return _without_reading(state, context)
     if state.alert is None:
         return replace(state, alert=_pending(reading, context), ready_us=0) if reading.breached else state
     alert = state.alert
     worse = KINDS[alert.rule].is_worse(reading.current, alert.worst)
-    # Without a breach, a value beyond the peak is of too few operations, or another alert explains it: it is not shown.
-    shown = reading if reading.breached or not worse else None
+    # Half of the operations that raise an alert continue it, and their share is its value. Other values beyond the
+    # peak without a breach are of a process that has just started, or another alert explains them: they are not shown.
+    judged = reading.breached or reading.operations > 0
+    shown = reading if judged or not worse else None
     alert = replace(
         alert,
         message=alert.message if shown is None else shown.text,
         threshold=reading.threshold,
         current=alert.current if shown is None else shown.current,
-        worst=reading.current if reading.breached and worse else alert.worst,
+        worst=reading.current if judged and worse else alert.worst,
         seen_us=context.now_us,
         severity=alert.severity if alert.fired_us is not None else reading.severity,
     )
@@ -121,12 +124,12 @@ def with_reading(state: SubjectState, reading: Reading | None, context: Evaluati
     return replace(state, alert=alert, severe_us=context.now_us if severe else state.severe_us, ready_us=0)
 
 
-def _without_reading(state: SubjectState) -> SubjectState:
+def _without_reading(state: SubjectState, context: EvaluationContext) -> SubjectState:
     """Return the state with a message that says so, of an alert that fired; after a restart, nothing is known yet."""
     alert = state.alert
     if alert is None or alert.fired_us is None or state.ready_us:
         return state
-    return replace(state, alert=replace(alert, message=calm(alert.message)))
+    return replace(state, alert=replace(alert, message=calm(alert.message, context.not_judged)))
 
 
 def _pending(reading: Reading, context: EvaluationContext) -> Alert:

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from cogmeter.alerts.lifecycle import transitions
@@ -92,8 +93,13 @@ class AlertTracker:
         matching = (subject for subject, state in self.states.items() if state.alert and state.alert.uid == uid)
         return next(matching, None)
 
-    def check(self, readings: Iterable[Reading], now_us: int) -> Growing[None]:
-        """Yield the plan of a check with these readings, as it grows; the last one is complete."""
+    def check(
+        self, readings: Iterable[Reading], now_us: int, not_judged: Mapping[Subject, str] = MappingProxyType({})
+    ) -> Growing[None]:
+        """Yield the plan of a check with these readings, as it grows; the last one is complete.
+
+        ``not_judged`` says why a subject without a reading cannot be compared now.
+        """
         self._forget(now_us)
         measured = {
             reading.subject: reading
@@ -106,6 +112,8 @@ class AlertTracker:
             state = self.states.get(subject, SubjectState())
             if subject.rule != MANY and (state.alert is not None or subject in measured):
                 context = self._context(subject, state, roots, now_us)
+                if subject in not_judged:
+                    context = replace(context, not_judged=not_judged[subject])
                 plan[subject] = transitions.advance(state, measured.get(subject), context)
             if count % SLICE == 0:
                 yield plan

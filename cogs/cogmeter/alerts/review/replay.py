@@ -16,8 +16,8 @@ from cogmeter.alerts.measurement.history import THREE_DAYS_S
 from cogmeter.alerts.measurement.values import STATISTICS
 from cogmeter.alerts.review.minutes import histograms, minutes_of, windowed
 from cogmeter.alerts.rules import RULES
-from cogmeter.alerts.rules.failures import KEPT, LONGER_S, Failures
-from cogmeter.alerts.rules.rule import WindowCounts
+from cogmeter.alerts.rules.failures import LONGER_S, Failures
+from cogmeter.alerts.rules.rule import KEPT, WindowCounts
 from cogmeter_storage.histogram import BUCKETS
 from cogmeter_storage.model import MINUTE_US
 
@@ -118,7 +118,7 @@ def episodes(history: RuleHistory, limit: Limit, policy: Policy = DEFAULT_POLICY
     """Return the alerts under this limit, in order of time, by the rules of ``lifecycle/transitions.py``."""
     if limit.threshold <= 0 or not history.at_us.size:
         return []
-    enough = continues = history.operations >= limit.min_operations
+    enough, continues = (history.operations >= share * limit.min_operations for share in (1.0, KEPT))
     breached = history.values > limit.threshold
     if history.failures is not None:
         enough, continues = (history.failures.enough(limit.min_operations, share=share) for share in (1.0, KEPT))
@@ -137,7 +137,7 @@ def episodes(history: RuleHistory, limit: Limit, policy: Policy = DEFAULT_POLICY
         if recent >= policy.flap_from:
             calm_s = max(policy.flap_calm_factor * calm_s, policy.flap_calm_s)
         end = _calm(course, fired, calm_s)
-        worst = float(history.values[began : end + 1].max())
+        worst = float(np.where(course.recovered, 0.0, history.values)[began : end + 1].max())
         past.append(Episode(int(history.at_us[began]), fires[-1], int(history.at_us[end]), worst))
         place = end + 1
     return past

@@ -8,8 +8,8 @@ import numpy as np
 
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.model import Reading
-from cogmeter.alerts.rules.failures import KEPT, Failures
-from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE, Rule, beyond, duration, number, percent, severity
+from cogmeter.alerts.rules.failures import Failures
+from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE, KEPT, Rule, beyond, duration, number, percent, severity
 from cogmeter.recording.service_names import is_dependency
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ DEPENDENCY: Final = Rule(
     setting="alert_threshold_dependency",
     find=dependency,
     about=DEPENDENCY_SERVICE,
+    kept=KEPT,
     next_step="Check its status page, and add a timeout or a fallback",
     leads_to="stats",
     chart="timeline",

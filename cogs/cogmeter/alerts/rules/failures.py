@@ -11,6 +11,7 @@ import numpy as np
 
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import HALF_HOUR_S, HOUR_S, THREE_DAYS_S
+from cogmeter.alerts.rules.rule import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 FEWEST: Final = 3  # failures for an error rate: among the fewest operations, two may be chance
 KNOWN: Final = 500  # earlier operations from which a usual share of ``least`` or more is known
-KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
 IMPROBABLE: Final = math.log(1e-5)  # the accepted probability of chance; each service is checked all day
 LONGER_S: Final = (HALF_HOUR_S, HOUR_S)  # windows that detect a small but lasting excess
 UNLIKELY: Final = math.log(1e-2)  # the bound for the alert window, if a longer window is improbable

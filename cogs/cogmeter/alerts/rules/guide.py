@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from cogmeter.alerts.measurement import values
 from cogmeter.alerts.measurement.history import HOUR_S, THREE_DAYS_S
 from cogmeter.alerts.measurement.window import Counts
-from cogmeter.alerts.rules.failures import FEWEST, KEPT, Failures, beyond, readings
-from cogmeter.alerts.rules.rule import OPERATION, Replay, Rule, duration, number, percent
+from cogmeter.alerts.rules.failures import FEWEST, Failures, beyond, readings
+from cogmeter.alerts.rules.rule import KEPT, OPERATION, Replay, Rule, duration, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +62,12 @@ def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
                 own, counts.operations[place], counts.sum_us[place], snapshot.buckets[place]
             )
     for place in _listed(_beyond(measured, bounds, snapshot.by_service)):
-        yield _time(RESPONSE_TIME.subject(snapshot.services[place]), float(measured[place]), limits)
+        reading = _time(RESPONSE_TIME.subject(snapshot.services[place]), float(measured[place]), limits)
+        yield _judged(reading, snapshot.by_service, bounds, place)
     places, bounds, counts = _own_operations(snapshot, limits, RESPONSE_TIME.name)
     measured = values.averages_ms(counts.operations, counts.sum_us)
     if statistics or usual != "average":
-        judged = np.flatnonzero(counts.operations >= bounds.min_operations)
+        judged = np.flatnonzero(counts.operations >= KEPT * bounds.min_operations)
         names = [
             limits.statistic_of(RESPONSE_TIME.subject(*snapshot.series[place])) for place in _listed(places[judged])
         ]
@@ -74,7 +76,8 @@ def response_time(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
             columns = counts.operations[chosen], counts.sum_us[chosen]
             measured[chosen] = values.statistics_ms(statistic, *columns, snapshot.histograms_of(places[chosen]))
     for index in _listed(_beyond(measured, bounds, counts)):
-        yield _time(RESPONSE_TIME.subject(*snapshot.series[places[index]]), float(measured[index]), limits)
+        reading = _time(RESPONSE_TIME.subject(*snapshot.series[places[index]]), float(measured[index]), limits)
+        yield _judged(reading, counts, bounds, index)
 
 
 def throughput(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
@@ -82,16 +85,24 @@ def throughput(snapshot: Snapshot, limits: RuleLimits) -> Iterator[Reading]:
     bounds = limits.bounds(THROUGHPUT.name, snapshot.services)
     rates = values.per_minute(snapshot.by_service.operations, snapshot.span_s)
     for place in _listed(_beyond(rates, bounds, snapshot.by_service)):
-        yield _rate(THROUGHPUT.subject(snapshot.services[place]), float(rates[place]), limits)
+        reading = _rate(THROUGHPUT.subject(snapshot.services[place]), float(rates[place]), limits)
+        yield _judged(reading, snapshot.by_service, bounds, place)
     places, bounds, counts = _own_operations(snapshot, limits, THROUGHPUT.name)
     rates = values.per_minute(counts.operations, snapshot.span_s)
     for index in _listed(_beyond(rates, bounds, counts)):
-        yield _rate(THROUGHPUT.subject(*snapshot.series[places[index]]), float(rates[index]), limits)
+        reading = _rate(THROUGHPUT.subject(*snapshot.series[places[index]]), float(rates[index]), limits)
+        yield _judged(reading, counts, bounds, index)
 
 
-def _beyond(measured: values.Values, bounds: Bounds, counts: Counts, share: float = 1.0) -> NDArray[np.int64]:
-    """Return the places with values beyond the recovery threshold, and that share of the minimum of operations."""
-    enough = (counts.operations >= share * bounds.min_operations) & (counts.operations > 0)
+def _judged(reading: Reading, counts: Counts, bounds: Bounds, place: int) -> Reading:
+    """Return the reading; with fewer operations than raise an alert, it only continues one."""
+    enough = bool(counts.operations[place] >= bounds.min_operations[place])
+    return dataclasses.replace(reading, breached=reading.breached and enough)
+
+
+def _beyond(measured: values.Values, bounds: Bounds, counts: Counts) -> NDArray[np.int64]:
+    """Return the places with values beyond the recovery threshold, and enough operations to keep an alert active."""
+    enough = (counts.operations >= KEPT * bounds.min_operations) & (counts.operations > 0)
     return np.flatnonzero((measured > bounds.recovery) & enough)
 
 
@@ -155,6 +166,7 @@ ERROR_RATE: Final = Rule(
     setting="alert_threshold_error_rate",
     find=error_rate,
     about=OPERATION,
+    kept=KEPT,
     next_step="Open its most common error",
     leads_to="errors",
     chart="error rate",
@@ -170,6 +182,7 @@ RESPONSE_TIME: Final = Rule(
     setting="alert_threshold_response_time",
     find=response_time,
     about=OPERATION,
+    kept=KEPT,
     next_step="Look at its slowest operations",
     leads_to="slow",
     chart="response time",

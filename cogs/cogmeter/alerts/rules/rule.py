@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CRITICAL_FROM: Final = 1.6  # times the threshold; the guide's three examples fit this
 RECOVERED_AT: Final = 0.8  # times the threshold
+KEPT: Final = 0.5  # share of the minimum that keeps an alert active, so that it does not flap at the edge
 ANY_RULE: Final = "*"
 AT_LEAST: Final = "at or above"  # of rules whose breach begins at the threshold
 
@@ -157,6 +158,9 @@ class Rule(AlertKind):
     recovery: Callable[[float], float] = field(default=lambda threshold: RECOVERED_AT * threshold)
     for_s: float = 0.0  # how long the breach lasts before the alert fires, if the setting is shorter
     min_operations: int | None = None  # None: PERFORMANCE_ALERT_MIN_OPERATIONS; 0: it counts no operations
+    # The share of the minimum of operations in the alert window that continues an alert: without them its value is not
+    # known. None: a window without operations has a value, too.
+    kept: float | None = None
     background: bool = True  # judges background services, also without a threshold of their own
     dependencies: bool = True  # judges the background services that are dependencies, too
     statistic_setting: str = ""  # the field of Settings with the statistic that it compares

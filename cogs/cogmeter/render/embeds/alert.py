@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, by_urgency, is_calm, split_counts
+from cogmeter.alerts.model import FLAP_CALM_S, FLAP_FROM, FLAP_WINDOW_S, by_urgency, is_calm, not_judged, split_counts
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.errors import UNHANDLED_ERRORS
 from cogmeter.alerts.rules.process import STALL
@@ -17,7 +17,7 @@ from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.error_text import place_text
 from cogmeter.render.escape import code, dashboard_line, plain, when
 from cogmeter.render.palette import Look, look_of
-from cogmeter.render.rule_text import alert_text, is_block, measured, rule_title, value_text
+from cogmeter.render.rule_text import alert_text, is_block, measured, not_judged_text, rule_title, value_text
 from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
 
@@ -164,6 +164,8 @@ def _values(alert: Alert) -> list[dict[str, Any]]:
         return [_field("Peak", f"**{worst}**\nthreshold was {limit}", inline=True)]
     if is_calm(alert.message):
         name, was = ("None above threshold", "last one") if is_block(alert.rule) else ("Back within threshold", "was")
+        why = not_judged(alert.message)
+        name = formatting.sentence(not_judged_text(why)) if why else name
         return [_field(name, f"{was} **{current}**\nthreshold {limit}\npeak {worst}", inline=True)]
     _, counts = split_counts(alert.message)
     of = "" if counts is None else f" ({formatting.exact(counts[0])} of {formatting.exact(counts[1])} failed)"

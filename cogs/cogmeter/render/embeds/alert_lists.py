@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from cogmeter.alerts.model import is_calm
+from cogmeter.alerts.model import is_calm, not_judged
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert import length_us, several, subject
 from cogmeter.render.embeds.limits import DESCRIPTION
@@ -136,7 +136,8 @@ def _lines(alert: Alert, now_us: int) -> list[str]:
         worst = "" if alert.worst == alert.current else f", peak {peak}"
         values = f"**{value_text(alert.rule, alert.current, alert.threshold)}** (threshold {limit}{worst})"
         if is_calm(alert.message):
-            values = over_text(alert.rule, alert.current, alert.threshold, strong="**", more=worst)
+            why = not_judged(alert.message)
+            values = over_text(alert.rule, alert.current, alert.threshold, not_judged=why, strong="**", more=worst)
     return [f"{icon} {subject(alert)}: {values}", below(_state(alert, now_us))]
 
 

@@ -4,6 +4,8 @@ A check every 30 s. In a timeline each letter is one check of one service: ``w``
 warning and as critical, ``i`` as info, ``h`` is between recovery and threshold, ``.`` is nothing measured.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from cogmeter.alerts.lifecycle.subject_state import Policy
@@ -159,6 +161,31 @@ def test_a_value_of_too_few_operations_is_not_shown_beyond_the_worst():
     life.check({"a": "w"}, 10)
     life.check({"a": "h"}, 60)
     assert (life.alert().current, life.alert().worst) == (10, 10)
+
+
+def test_the_share_of_half_of_the_operations_is_the_value_and_may_be_the_worst():
+    life = Life()
+    life.check({"a": "w"}, 10)
+    life.measure([replace(reading("a", "h", 60), operations=8, failures=5)])
+    assert (life.alert().current, life.alert().worst) == (60, 60)
+    assert life.alert().message == "Too much of a (5 of 8 failed)"
+
+
+def test_an_alert_says_why_it_cannot_be_judged_until_it_can():
+    life = Life(recovery_s=120)
+    life.check({"a": "w"})
+    subject = Subject("error_rate", "a")
+    messages = []
+    for why in ({subject: "too few operations"}, {subject: "no operations"}, {}):
+        *_, plan = life.tracker.check([], life.now_us, why)
+        life.apply(plan)
+        messages.append(life.alert().message)
+    ended = "(no breach now)"
+    assert messages == [
+        f"Too much of a (too few operations) {ended}",
+        f"Too much of a (no operations) {ended}",
+        f"Too much of a {ended}",
+    ]
 
 
 def test_an_alert_says_that_its_breach_has_ended_until_it_is_resolved_or_begins_again():
