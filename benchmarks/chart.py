@@ -194,7 +194,7 @@ def plain_resources(chart: ResourcesChart) -> bytes:
 
 def state() -> StateChart:
     """Return a bot with a hundred services, and some of everything else."""
-    counts = {"Components": 9, "Shards": 1, "Discord and event loop": 4, "Services": 100, "Loops": 8, "Dependencies": 4}
+    counts = {"Components": 9, "Shards": 1, "Discord": 3, "Services": 100, "Loops": 8, "Dependencies": 4}
     areas = tuple(
         StateArea(
             name,

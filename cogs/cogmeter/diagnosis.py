@@ -44,6 +44,17 @@ class Check:
     status: Status
     reason: str
     age_s: float | None = None
+    without_alerts: Status | None = None  # its status without the alerts that made it worse; None: none did
+
+    @property
+    def label(self) -> str:
+        """The name in texts."""
+        return "event loop" if self.name == "loop" else self.name
+
+    @property
+    def serving(self) -> Status:
+        """The status for an orchestrator: an alert makes it degraded at most, as a restart does not help."""
+        return self.status if self.without_alerts is None else worst((self.without_alerts, Status.DEGRADED))
 
     def __post_init__(self) -> None:
         if self.age_s is not None:

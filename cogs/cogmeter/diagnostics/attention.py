@@ -196,7 +196,7 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
         severity=severity,
         people=people,
         text=_sentence(active, others),
-        next_step="Open the alert" if rule is None else rule.next_step,
+        next_step="Open the alert" if rule is None else rule.next_step_of(alert.message),
         subject=active.subject,
         target=f"error:{group.id}" if leads_to == "errors" and group is not None else leads_to,
         alert=alert.uid,

@@ -16,6 +16,7 @@ from cogmeter.recording.flusher import STALE_S
 from cogmeter.recording.operation import now_ns
 from cogmeter.render import formatting
 from cogmeter.watch.background.overdue import overdue
+from cogmeter.watch.event_loop.stalls import StallWatch
 from cogmeter.watch.gateway import connection_problems
 from cogmeter_storage.alerting import SENT
 from cogmeter_storage.base import StorageError
@@ -59,8 +60,8 @@ def all_lost(monitor: Monitor) -> bool:
 def loop(monitor: Monitor) -> Check:
     """Check the event loop by its lag in the newest sample and by the alert about blocks of it.
 
-    The state of the bot and ``/perf doctor`` use this judgement. That this function runs shows that the loop does: an
-    alert alone is degraded at most, as a restart does not help.
+    The state of the bot and ``/perf doctor`` use this judgement. That this function runs shows that the loop does: of
+    an alert alone the bot still serves.
     """
     lag_ms, age_s = monitor.gauges.get("loop.lag_p99_ms"), None
     status, reason = Status.HEALTHY, "running; lag not measured yet"
@@ -68,12 +69,13 @@ def loop(monitor: Monitor) -> Check:
         age_s = _since_s(monitor.sampled_ns)
         reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
         status = lag_status(lag_ms)
-    alerts = monitor.alerting.engine.active
-    if any(alert.rule == STALL.name and alert.state in SENT and status_of(alert.severity) in BAD for alert in alerts):
-        status, reason = worst((status, Status.DEGRADED)), f"{reason}; an alert about blocks is active"
-    if status in BAD:
+    alone, active = status, monitor.alerting.engine.active
+    sent = [status_of(alert.severity) for alert in active if alert.rule == STALL.name and alert.state in SENT]
+    if any(one in BAD for one in sent):
+        status, reason = worst((status, *sent)), f"{reason}; an alert about blocks is active"
+    if status in BAD and any(isinstance(one, StallWatch) and one.names_cause for one in monitor.watcher.surfaces):
         reason += "; /perf doctor names what blocks it"
-    return Check("loop", status, reason, age_s)
+    return Check("loop", status, reason, age_s, without_alerts=None if status is alone else alone)
 
 
 def flusher(monitor: Monitor) -> Check:

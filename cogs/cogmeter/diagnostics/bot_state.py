@@ -85,9 +85,9 @@ def judge_state(facts: StateFacts, *, at_us: int) -> BotState:
     own = [service for service in facts.services if not in_background(service.check.name)]
     called = [service for service in facts.services if is_dependency(service.check.name)]
     areas = {
-        "Components": [StateItem(check.name, check.status, check.reason) for check in facts.components],
+        "Components": list(_components(facts)),
         "Shards": [_shard(shard, starting=starting) for shard in facts.shards],
-        "Discord and event loop": list(_limits(facts)),
+        "Discord": list(_limits(facts)),
         "Services": [StateItem(one.check.name, one.check.status, _service_text(one)) for one in _busiest(own)],
         "Loops": list(_loops(facts)),
         "Dependencies": [_background_service(one, facts.alerts) for one in _busiest(called)],
@@ -112,8 +112,19 @@ def _shard(shard: ShardState, *, starting: bool) -> StateItem:
     return StateItem(f"shard {shard.number}", Status.HEALTHY, latency)
 
 
+def _components(facts: StateFacts) -> Iterable[StateItem]:
+    """Yield the components; the event loop once, with its lag and what blocked it."""
+    for check in facts.components:
+        if check.name == "loop":
+            measured = check.status not in BAD and (_LAG in facts.gauges or facts.stalls)
+            text = _loop_text(facts) if measured else check.reason
+            yield _by_rule(check.label, STALL.name, text, facts.alerts, check.status)
+        else:
+            yield StateItem(check.label, check.status, check.reason)
+
+
 def _limits(facts: StateFacts) -> Iterable[StateItem]:
-    """Yield the acknowledgement budget, the rate limits, the invalid requests, and what blocks the event loop."""
+    """Yield the acknowledgement budget, the rate limits and the invalid requests."""
     responses = next((one for one in facts.services if one.check.name == ACKNOWLEDGEMENT), None)
     if responses is not None:
         item = _background_service(responses, facts.alerts)
@@ -128,9 +139,6 @@ def _limits(facts: StateFacts) -> Iterable[StateItem]:
     if _INVALID in gauges:
         text = f"{formatting.percent(gauges[_INVALID])} of Discord's limit in 10 min"
         yield _by_rule("invalid requests", INVALID_REQUESTS.name, text, facts.alerts)
-    if _LAG in gauges or facts.stalls:
-        known = next((check.status for check in facts.components if check.name == "loop"), Status.HEALTHY)
-        yield _by_rule("event loop", STALL.name, _loop_text(facts), facts.alerts, known)
 
 
 def _budget_text(responses: ServiceHealth) -> str:

@@ -109,7 +109,7 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
         if (count := sum(check.status is status for check in bad))
     ]
     passing = sum(check.status is Status.HEALTHY for check in components)
-    failing = ", ".join(check.name for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
+    failing = ", ".join(check.label for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
     total = formatting.counted(len(components), "component")
     texts.append(f"{passing} of {total} healthy" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))

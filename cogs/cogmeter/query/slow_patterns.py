@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogmeter.query.time_parts import TimePart, covered_us, first_response, part_of
 from cogmeter.recording.service_names import COMMANDS, COMPONENTS, RATE_LIMITS, REST, STALLS, is_dependency
+from cogmeter.recording.stall_places import stall_advice
 from cogmeter_storage.model import Outcome
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class PatternMatch:
     pattern: SlowPattern
     evidence: Evidence
 
+    @property
+    def advice(self) -> str:
+        """What to do about it, as a sentence."""
+        return f"{stall_advice(self.evidence.what)}." if self.pattern.by_place else self.pattern.advice
+
 
 @dataclass(frozen=True, slots=True)
 class SlowPattern:
@@ -73,6 +79,7 @@ class SlowPattern:
     cause: str  # a sentence with {what}, {time} and {count}
     advice: str
     find: Callable[[TracedRun], Evidence | None]
+    by_place: bool = False  # the advice depends on what blocked the event loop
 
 
 def matches(run: TracedRun) -> tuple[PatternMatch, ...]:
@@ -228,8 +235,9 @@ PATTERNS: Final[dict[str, SlowPattern]] = {
             "blocking",
             "Blocking call",
             "{what} blocked the event loop for {time}{total}.",
-            "Move it to a thread with await asyncio.to_thread(...), or use an async library.",
+            f"{stall_advice()}.",
             _blocking,
+            by_place=True,
         ),
         SlowPattern(
             "missing_defer",

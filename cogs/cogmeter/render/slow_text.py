@@ -41,7 +41,7 @@ def cause(key: str, what: str, cost_us: float, calls: int, usual_us: float | Non
 
 def run_lines(run: SlowRun) -> list[str]:
     """Return the cause and the advice of each pattern of a run; without any, where the time went."""
-    lines = [f"{cause_text(match)} {match.pattern.advice}" for match in run.patterns]
+    lines = [f"{cause_text(match)} {match.advice}" for match in run.patterns]
     return lines or [unexplained_text(run)]
 
 

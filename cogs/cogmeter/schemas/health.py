@@ -78,8 +78,8 @@ class VerdictAnswer(Schema):
 class _Report(Schema):
     status: Status = Field(
         description="/health: whether the bot can serve, which is the worst of the checks, and degraded while only the "
-        "verdict is not healthy. The others: the verdict, or the worst of their checks while the bot starts. Healthy "
-        "and degraded return 200"
+        "verdict, or an alert about the event loop, is not healthy. The others: the verdict, or the worst of their "
+        "checks while the bot starts. Healthy and degraded return 200"
     )
     status_reason: str = Field("", description="What the status follows from")
     verdict: VerdictAnswer | None = Field(None, description="The same on every route; null from an earlier version")

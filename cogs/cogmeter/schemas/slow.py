@@ -51,7 +51,7 @@ class PatternAnswer(Schema):
             time=ms(round(evidence.cost_us)),
             calls=evidence.calls,
             usual_time=ms_or_none(evidence.usual_us),
-            advice=pattern.advice,
+            advice=match.advice,
         )
 
 

@@ -42,7 +42,7 @@ def test_every_part_is_listed_with_problems_first(cogmeter, known):
     assert lines[0] == "State of the bot"
     assert lines[2].startswith("State: unhealthy; no active alerts; 1 service unhealthy")
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["Components:", "Shards:", "Discord and event loop:", "Services:", "Loops:", "Dependencies:"]
+    assert titles == ["Components:", "Shards:", "Discord:", "Services:", "Loops:", "Dependencies:"]
     services = lines[lines.index("Services:") + 2 :]
     assert services[0].endswith("40 of 40 operations failed, more than 5%")
     assert "\x1b" not in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import time
 import weakref
@@ -12,16 +13,20 @@ import discord
 import pytest
 from discord.ext import commands
 
+from cogmeter.alerts.model import calm
 from cogmeter.diagnosis import Check, Status, worst
 from cogmeter.diagnostics import bot_checks, monitor_checks
+from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, rank
 from cogmeter.diagnostics.doctor import examine
 from cogmeter.diagnostics.health import Health
 from cogmeter.monitor import jobs
 from cogmeter.monitor.monitor import Monitor
+from cogmeter.query.records import Range
 from cogmeter.query.usage import registered_commands
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.recorder import Recorder
 from cogmeter.recording.service_names import STALLS
+from cogmeter.recording.stall_places import NOTHING_RAN
 from cogmeter.settings import Settings
 from cogmeter.watch.event_loop.watchdog import BlockedLoop
 from cogmeter.watch.gateway import sockets_of
@@ -171,21 +176,49 @@ async def test_doctor_state_and_verdict_agree_on_a_blocked_loop_before_during_an
             (finding,) = [one for one in await examine(monitor) if one.name == "stalls"]
             state = await Health(monitor).state()
             items = {item.name: item.status for area in state.areas for item in area.items}
-            failing = "loop" in state.verdict.text.partition("(not: ")[2]
-            return finding, items["loop"], items["event loop"], failing
+            failing = "event loop" in state.verdict.text.partition("(not: ")[2]
+            return finding, items["event loop"], failing
 
         end_ns = now_ns()
         watch._recent.append(BlockedLoop(end_ns - 3 * SECOND_NS, end_ns, "host.py:7 search", (), None, ""))
         finding, *judged = await seen()
-        assert (finding.well, finding.listed, judged) == (True, True, [Status.HEALTHY, Status.HEALTHY, False])
+        assert (finding.well, finding.listed, judged) == (True, True, [Status.HEALTHY, False])
         assert finding.text == "1 in the last hour, the longest 3 s at host.py:7 search"
         monitor.recorder.record(STALLS, "host.py:7 search", duration_ms=3_000)
         await until(monitor.alerting.evaluator.window.longest_stall)
         await monitor.alerting.check()
         finding, *judged = await seen()
-        assert (finding.well, judged) == (False, [Status.DEGRADED, Status.DEGRADED, True])
+        assert (finding.well, judged) == (False, [Status.DEGRADED, True])
         assert finding.advice
-        assert (await checks(monitor))["loop"].status.serves  # no orchestrator restarts the bot for an alert
+        monitor.recorder.record(STALLS, "host.py:7 search", duration_ms=9_000)
+        await until(lambda: monitor.alerting.evaluator.window.longest_stall()[0] > 5_000)
+        await monitor.alerting.check()
+        health = Health(monitor)
+        finding, *judged = await seen()
+        assert finding.text.endswith("; the event loop is unhealthy now")
+        assert (judged, (await health.verdict()).status) == ([Status.UNHEALTHY, True], Status.UNHEALTHY)
+        loop = {check.name: check for check in await health.vital()}["loop"]
+        assert loop.reason.endswith("; an alert about blocks is active; /perf doctor names what blocks it")
+        assert (loop.status, loop.serving) == (Status.UNHEALTHY, Status.DEGRADED)  # nobody restarts it for an alert
+
+
+async def test_a_block_without_a_line_of_code_has_one_advice_and_nothing_says_that_it_is_named(monitored):
+    async with monitored(connected=False, watch_stalls=True, stall_threshold=60_000) as monitor:
+        watch = next(surface for surface in monitor.watcher.surfaces if surface.name == "stalls")
+        end_ns = now_ns()
+        watch._recent.append(BlockedLoop(end_ns - 3 * SECOND_NS, end_ns, NOTHING_RAN, (), None, ""))
+        monitor.recorder.record(STALLS, NOTHING_RAN, duration_ms=3_000)
+        await until(monitor.alerting.evaluator.window.longest_stall)
+        await monitor.alerting.check()
+        (finding,) = [one for one in await examine(monitor) if one.name == "stalls"]
+        assert finding.advice.startswith("Give the bot more CPU time")
+        (alert,) = monitor.alerting.engine.active
+        for message in (alert.message, calm(alert.message)):
+            incident = AlertIncident(dataclasses.replace(alert, message=message))
+            (concern,) = rank(AttentionFacts(Range(0, 1, "last 24 hours"), [incident]))
+            assert concern.next_step == finding.advice
+        reason = {check.name: check for check in await Health(monitor).vital()}["loop"].reason
+        assert reason.endswith("; an alert about blocks is active")
 
 
 async def test_a_store_that_takes_nothing_degrades_and_then_is_unhealthy_and_its_path_is_not_shown(

@@ -159,7 +159,7 @@ FINE = [Check("gateway", Status.HEALTHY, "")]
             [],
             [*FINE, Check("loop", Status.UNHEALTHY, "")],
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 of 2 components healthy (not: loop)",
+            "1 active alert (warning); 1 of 2 components healthy (not: event loop)",
         ),
         ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 component healthy"),
     ],

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from cogmeter.query.slow_patterns import PATTERNS, TracedRun, matches
+from cogmeter.query.slow_patterns import PATTERNS, Evidence, PatternMatch, TracedRun, matches
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, COMMANDS, COMPONENTS, RATE_LIMITS, REST, STALLS
+from cogmeter.recording.stall_places import COLLECTION, NO_TURN
 from cogmeter_storage.model import Outcome, SpanRecord, TraceRecord
 
 CALLBACK = "POST /interactions/{interaction_id}/{interaction_token}/callback"
@@ -257,3 +258,17 @@ def test_a_run_without_duration_or_with_impossible_times_has_no_pattern():
     for duration_us in (0, 1, 10**15):
         trace = TraceRecord(0, COMMANDS, "ask", duration_us, Outcome.OK, None, 0, spans)
         assert matches(TracedRun(trace, spans)) == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [
+        ("cogs/music.py:88 search", "Move the blocking call to a thread"),
+        (NO_TURN, "Give the bot more CPU time"),
+        (COLLECTION, "Keep fewer objects alive"),
+    ],
+)
+def test_the_advice_about_a_blocked_loop_depends_on_its_place(place, advice):
+    match = PatternMatch(PATTERNS["blocking"], Evidence(place, 1_000_000))
+    assert match.advice.startswith(advice)
+    assert match.advice.endswith(".")

@@ -13,6 +13,7 @@ from cogmeter.alerts.measurement.gauges import MEMORY_LIMIT as MEMORY_LIMIT_BYTE
 from cogmeter.alerts.model import CRITICAL, INFO, WARNING, Reading
 from cogmeter.alerts.rules.rule import AT_LEAST, LOOP, WHOLE_BOT, GaugeCurve, Replay, Rule, duration, percent
 from cogmeter.recording.service_names import STALLS, TASKS
+from cogmeter.recording.stall_places import stall_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,8 @@ STALL: Final = Rule(
     setting="alert_threshold_stall",
     find=stall,
     about=WHOLE_BOT,
-    next_step="Move the blocking call into a thread: await asyncio.to_thread(...)",
+    next_step=stall_advice(),
+    next_step_by_message=stall_advice,
     leads_to="doctor",
     page="discord#blockers",
     harms_everyone=True,

@@ -149,6 +149,7 @@ class Rule(AlertKind):
     find: Callable[[Snapshot, RuleLimits], Iterable[Reading]]  # pure: what is beyond its recovery threshold
     about: str  # what its readings name
     next_step: str  # what an owner does about it: an imperative without a full stop
+    next_step_by_message: Callable[[str], str] | None = None  # where it depends on what the alert's message names
     leads_to: LeadsTo  # the answer that shows more
     page: str = ""  # the dashboard's page with more and its part, "discord#blockers"; empty: that of ``leads_to``
     chart: AlertChart
@@ -192,6 +193,10 @@ class Rule(AlertKind):
     def by_operation(self) -> bool:
         """True if an operation can have its own limit."""
         return self.about in {OPERATION, LOOP}
+
+    def next_step_of(self, message: str) -> str:
+        """Return what an owner does about an alert with this message."""
+        return self.next_step if self.next_step_by_message is None else self.next_step_by_message(message)
 
     def judges(self, service: str) -> bool:
         """Return whether the rule can have a reading of a service."""

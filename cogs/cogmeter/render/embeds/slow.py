@@ -78,7 +78,7 @@ def nothing_slow_embed(report: SlowReport) -> discord.Embed:
 
 def _sentences(run: SlowRun) -> list[str]:
     lines = [
-        f"**{match.pattern.title}.** {plain(f'{cause_text(match)} {match.pattern.advice}', _SENTENCE)}"
+        f"**{match.pattern.title}.** {plain(f'{cause_text(match)} {match.advice}', _SENTENCE)}"
         for match in run.patterns
     ]
     return [*(lines or [unexplained_text(run)]), *note_lines(run)]

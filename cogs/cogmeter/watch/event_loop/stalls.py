@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.diagnosis import Finding
 from cogmeter.recording.operation import now_ns
 from cogmeter.recording.service_names import STALLS
+from cogmeter.recording.stall_places import names_code, stall_advice
 from cogmeter.render import formatting
 from cogmeter.watch.event_loop.lag import Lag
-from cogmeter.watch.event_loop.watchdog import C_CODE, COLLECTION, NO_TURN, NOTHING_RAN, BlockedLoop, Watchdog
+from cogmeter.watch.event_loop.watchdog import BlockedLoop, Watchdog
 from cogmeter.watch.names import fitted
 from cogmeter.watch.surface import Surface
 from cogmeter_storage.model import Outcome
@@ -24,15 +25,6 @@ MOST_PLACES: Final = 200
 OTHER_PLACES: Final = "(other places)"
 HOUR_NS: Final = 3_600 * 10**9
 REMEMBERED: Final = 1_000
-
-_BLOCKED: Final = "Move the blocking call to a thread (await asyncio.to_thread(...)), or use an async library"
-_STARVED: Final = "Give the bot more CPU time: the machine or container did not run it, or was stopped"
-_ADVICE: Final = {
-    COLLECTION: "Keep fewer objects alive: limit caches and histories, or call gc.freeze() after the start",
-    C_CODE: "Look for long work in C, such as regular expressions, JSON or images; move it to another process",
-    NOTHING_RAN: _STARVED,
-    NO_TURN: _STARVED,
-}
 
 
 class StallWatch(Surface):
@@ -82,16 +74,26 @@ class StallWatch(Surface):
         if not self.watchdog.alive:
             advice = "Load cogmeter again; if it ends again, report it with the log"
             return [Finding(self.name, well=False, text="The watchdog's thread has ended", advice=advice)]
-        since_ns = now_ns() - HOUR_NS
-        recent = [stall for stall in self._recent if stall.end_ns >= since_ns]
-        if not recent:
+        recent, worst = self._last_hour()
+        if worst is None:
             return [Finding(self.name, well=True, text="The loop was not blocked in the last hour")]
-        worst = max(recent, key=lambda stall: stall.end_ns - stall.start_ns)
         took = formatting.duration((worst.end_ns - worst.start_ns) / 1000)
         during = f" during {worst.during}" if worst.during else ""
-        place = f", {worst.place[1:-1]}" if worst.place in _ADVICE else f" at {worst.place}"
-        text = f"{len(recent)} in the last hour, the longest {took}{place}{during}"
-        return [Finding(self.name, well=True, text=text, advice=_ADVICE.get(worst.place, _BLOCKED), listed=True)]
+        place = f" at {worst.place}" if names_code(worst.place) else f", {worst.place[1:-1]}"
+        text = f"{recent} in the last hour, the longest {took}{place}{during}"
+        return [Finding(self.name, well=True, text=text, advice=stall_advice(worst.place), listed=True)]
+
+    @property
+    def names_cause(self) -> bool:
+        """True if the finding names the line of code of a block."""
+        _, worst = self._last_hour()
+        return worst is not None and names_code(worst.place)
+
+    def _last_hour(self) -> tuple[int, BlockedLoop | None]:
+        """Return the number of stalls in the last hour, and the longest."""
+        since_ns = now_ns() - HOUR_NS
+        recent = [stall for stall in self._recent if stall.end_ns >= since_ns]
+        return len(recent), max(recent, key=lambda stall: stall.end_ns - stall.start_ns, default=None)
 
     def _stalled(self, stall: BlockedLoop) -> None:
         self._recent.append(dataclasses.replace(stall, scope=None, stack=()))  # a scope would keep its whole trace

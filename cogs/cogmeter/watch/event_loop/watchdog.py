@@ -24,6 +24,7 @@ import discord
 from cogmeter.recording import tracing
 from cogmeter.recording.frames import import_roots, outer_frames, thread_frames
 from cogmeter.recording.operation import now_ns
+from cogmeter.recording.stall_places import C_CODE, COLLECTION, NO_TURN, NOTHING_RAN
 from cogmeter.watch.background.coroutines import Wrappers, context_of
 from cogmeter.watch.event_loop.stacks import StackLine, culprit_of, shortened, stack_of
 
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 SAMPLES: Final = 20  # stacks per stall; the place in most of them is the cause
 BUSY: Final = 0.3  # share of CPU time from which code ran although the watchdog's thread could not
-C_CODE: Final = "(no stack: C code held the interpreter)"
-NOTHING_RAN: Final = "(no stack: nothing ran in this process)"
-COLLECTION: Final = "(garbage collection)"
-NO_TURN: Final = "(no stack: the loop got no CPU time)"
 TASK_OF_LISTENER: Final = "discord.py: "  # the prefix of the names of discord.py's listener tasks
 JOIN_S: Final = 2.0
 _RUN_EVENT: Final = getattr(getattr(discord.Client, "_run_event", None), "__code__", None)  # runs each listener

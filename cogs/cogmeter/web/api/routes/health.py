@@ -55,13 +55,12 @@ async def read_health(_monitor: Monitor, shared: Shared) -> Reply:
     """
     health = shared.health
     checks, verdict = await health.vital(), await health.verdict()
-    status = worst(check.status for check in checks)
+    status = worst(check.serving for check in checks)
     reason = f"the worst of the checks is {status}"
-    if status is Status.HEALTHY and verdict.status is not Status.HEALTHY:
-        status, reason = (
-            Status.DEGRADED,
-            f"the bot serves (all checks are healthy), but the verdict is {verdict.status}",
-        )
+    if status.serves and verdict.status is not status:
+        healthy = all(check.status is Status.HEALTHY for check in checks)
+        serves = "the bot serves (all checks are healthy)" if healthy else "the bot serves"
+        status, reason = Status.DEGRADED, f"{serves}, but the verdict is {verdict.status}"
     return _reply(HealthAnswer.of(status, checks, verdict, health.up_s, reason=reason), status)
 
 

@@ -204,3 +204,13 @@ async def test_a_bot_that_serves_is_degraded_by_its_verdict_and_says_so():
     reply = await read_health(None, SimpleNamespace(health=health))
     assert (reply.status, reply.model.status) == (200, Status.DEGRADED)
     assert reply.model.status_reason == "the bot serves (all checks are healthy), but the verdict is unhealthy"
+
+
+async def test_an_alert_about_the_event_loop_is_shown_and_does_not_stop_the_bot_from_serving():
+    verdict = Verdict(Status.UNHEALTHY, "1 active alert (critical)")
+    checks = [Check("loop", Status.UNHEALTHY, "an alert about blocks is active", without_alerts=Status.HEALTHY)]
+    health = SimpleNamespace(vital=AsyncMock(return_value=checks), verdict=AsyncMock(return_value=verdict), up_s=1.0)
+    reply = await read_health(None, SimpleNamespace(health=health))
+    assert (reply.status, reply.model.status) == (200, Status.DEGRADED)
+    assert reply.model.checks["loop"].status is Status.UNHEALTHY
+    assert reply.model.status_reason == "the bot serves, but the verdict is unhealthy"
