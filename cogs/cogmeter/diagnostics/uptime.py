@@ -19,16 +19,17 @@ from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
-    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.alerting import Alert, AlertChange
     from cogmeter_storage.base import Store
 
 KEY: Final = "uptime"
 DAYS: Final = 90
 TOLERATED_US: Final = 60_000_000  # a restart or reconnect of this length is no downtime
+MOST_CHANGES: Final = 10_000  # of alerts that are read; before the newest, an alert has its first known severity
 AHEAD_US: Final = DAY_US  # a record that ends further in the future is of a clock that was wrong
 FIRED: Final = (AlertState.FIRING, AlertState.ACKNOWLEDGED)
 
@@ -145,8 +146,13 @@ def _overlap_us(times: Sequence[tuple[int, int]], start_us: int, end_us: int) ->
 
 def degrades(alert: Alert) -> bool:
     """Return whether people outside notice an alert: it is critical, it fired, and its rule says so."""
+    return alert.severity == CRITICAL and _may_degrade(alert)
+
+
+def _may_degrade(alert: Alert) -> bool:
+    """Return whether people outside notice an alert while it is critical."""
     rule = RULES.get(alert.rule)
-    return alert.severity == CRITICAL and alert.fired_us is not None and rule is not None and rule.degrades
+    return alert.fired_us is not None and rule is not None and rule.degrades
 
 
 async def service_days(store: Store, now_us: int, days: int) -> dict[str, list[DayUptime]]:
@@ -160,8 +166,8 @@ async def service_days(store: Store, now_us: int, days: int) -> dict[str, list[D
     first_us = await store.first_us()
     alerts: dict[str, list[tuple[int, int]]] = {"": []}
     since_us = (now_us // DAY_US - days + 1) * DAY_US
-    for alert in await _noticed(store, since_us):
-        alerts.setdefault(alert.service, []).append((alert.fired_us or alert.started_us, alert.resolved_us or now_us))
+    for alert, times in await _noticed(store, since_us, now_us):
+        alerts.setdefault(alert.service, []).extend(times)
     return {
         service: _alerted_days(
             _merged(times), now_us if first_us is None else max(first_us, since_us), since_us, now_us
@@ -240,11 +246,32 @@ async def _seen_us(store: Store, since_us: int, until_us: int) -> list[int]:
 
 async def _degraded(store: Store, since_us: int, now_us: int) -> list[tuple[int, int]]:
     """Return the times of the alerts that people outside noticed since then."""
-    alerts = await _noticed(store, since_us)
-    return [(alert.fired_us or alert.started_us, alert.resolved_us or now_us) for alert in alerts]
+    return [span for _, times in await _noticed(store, since_us, now_us) for span in times]
 
 
-async def _noticed(store: Store, since_us: int) -> list[Alert]:
+async def _noticed(store: Store, since_us: int, now_us: int) -> list[tuple[Alert, list[tuple[int, int]]]]:
+    """Return the alerts that people outside noticed since then, and when each was critical."""
     alerts = await store.alerting.alerts(FIRED)
     alerts += await store.alerting.alerts((AlertState.RESOLVED,), since_us=since_us)
-    return [alert for alert in alerts if degrades(alert)]
+    alerts = [alert for alert in alerts if _may_degrade(alert)]
+    if not alerts:
+        return []
+    changes: dict[str, list[AlertChange]] = {}
+    first_us = min(alert.started_us for alert in alerts)
+    for change in await store.alerting.changes(since_us=first_us, limit=MOST_CHANGES):
+        changes.setdefault(change.alert, []).append(change)
+    times = [(alert, critical_times(alert, changes.get(alert.uid, ()), now_us)) for alert in alerts]
+    return [(alert, spans) for alert, spans in times if spans]
+
+
+def critical_times(alert: Alert, changes: Iterable[AlertChange], now_us: int) -> list[tuple[int, int]]:
+    """Return when a fired alert was critical, as (start, end); without its changes, by the severity that it has now."""
+    known = sorted(changes, key=lambda change: change.at_us)
+    at_us, end_us = alert.fired_us or alert.started_us, alert.resolved_us or now_us
+    severity, times = known[0].severity if known else alert.severity, []
+    for change in known:
+        if severity == CRITICAL and change.severity != CRITICAL:
+            times.append((at_us, change.at_us))
+        if change.severity != severity:
+            at_us, severity = max(change.at_us, at_us), change.severity
+    return [*times, (at_us, end_us)] if severity == CRITICAL else times
