@@ -48,9 +48,9 @@ class LiveData(NamedTuple):
 def live(options: ReadingOptions, interval: float, count: int | None) -> None:
     """Show current activity until Ctrl+C.
 
-    The page shows throughput, latency, errors, commands and services, active alerts and the last failures, over the
-    last minute or the given range. In a pipe, pages are printed one after the other; with --json, each is one line of
-    JSON. While the database or bot is unavailable, the command retries.
+    The page shows throughput, latency, errors, commands and services, active alerts and the last failures, over this
+    minute and the last one, or over the given range. In a pipe, pages are printed one after the other; with --json,
+    each is one line of JSON. While the database or bot is unavailable, the command retries.
 
     --check: an alert is active at the end.
     """
@@ -106,10 +106,11 @@ def _show_error(text: str, options: ReadingOptions, screen: Screen) -> None:
 async def _read(source: Source, options: ReadingOptions) -> LiveData:
     from cogmeter.query.query import now_us
     from cogmeter.query.records import Range
+    from cogmeter.render import formatting
     from cogmeter_bot.sources.base import complete_steps
 
     now = now_us()
-    time_range = options.time_range(None) if options.has_range else Range(now - WINDOW_US, now, "last minute")
+    time_range = options.time_range(None) if options.has_range else Range(now - WINDOW_US, now, formatting.LIVE_WINDOW)
     recent, names = Range(now - TREND_US, now, ""), options.services or (None,)
     series = [await source.series(name, recent) for name in names]
     steps = zip(*(line.operations_per_minute[: complete_steps(line)] for line in series), strict=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NOTHING = "\N{EN DASH}"  # in place of an unknown number
 ELLIPSIS = "…"
 SAME = "no change"
+LIVE_WINDOW = "this minute and the last one"  # of live figures, which are of whole minutes
 NO_CHANGE_BELOW = 0.005  # a change of less than half a percent is none
 RANKED = {COMMANDS: "command", COMPONENTS: "component", REPLIES: "reply listener"}  # what an operation of each is
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -82,6 +83,26 @@ def exact(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Format a number of things: ``1 alert``, ``1,247 alerts``."""
     return f"{exact(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def part(number: int, total: int, noun: str) -> str:
+    """Format a part of a number of things: ``0 of 1 shard``, ``3 of 1,247 operations``."""
+    return f"{exact(number)} of {counted(total, noun)}"
+
+
+def verb(number: int, plural: str) -> str:
+    """Return a verb in the form that goes with a number of things: ``1 job runs``, ``2 jobs run``."""
+    return f"{plural}s" if number == 1 else plural
+
+
+def are(number: int) -> str:
+    """Return the verb that goes with a number of things: ``1 of 3 shards is``, ``2 of 3 shards are``."""
+    return "is" if number == 1 else "are"
+
+
+def waiting(number: int, noun: str) -> str:
+    """Format how many things wait: ``1 operation waits``, ``1,247 operations wait``."""
+    return f"{counted(number, noun)} {verb(number, 'wait')}"
 
 
 class Ranked(Protocol):

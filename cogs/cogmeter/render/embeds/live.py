@@ -51,7 +51,7 @@ def live_embed(
         embed.add_field(name="Memory", value=formatting.size(gauges[MEMORY]))
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
-    embed.set_footer(text="Figures of this minute and the last one")
+    embed.set_footer(text=f"Figures of {formatting.LIVE_WINDOW}")
     return fit(embed)
 
 

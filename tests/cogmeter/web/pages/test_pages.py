@@ -16,10 +16,12 @@ from cogmeter.alerts.rules import RULES
 from cogmeter.diagnosis import ConcernList
 from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, rank
 from cogmeter.query.records import AlertLine, Period
+from cogmeter.render.formatting import LIVE_WINDOW
 from cogmeter.web.pages.frame import displayed
 from cogmeter.web.pages.overview import LISTED
 from cogmeter.web.pages.sparks import STEP
 from cogmeter.web.server.assets import unbroken
+from cogmeter_bot.cli.live import live
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.model import Outcome
 
@@ -469,3 +471,10 @@ async def test_every_advice_leads_to_a_page_and_to_a_part_that_is_on_it(seeded, 
     assert by_rule["response_time"] == "/performance/services/knowledge-graph?period=1h#slowest-title"
     assert by_rule["version_skew"] == "/performance/fleet?period=1h"
     assert links[-1] == "/performance/alerts?period=1h#thresholds"
+
+
+async def test_live_figures_have_one_name_on_every_surface(served):
+    async with served() as web:
+        page = " ".join((await web.get("/performance")).text.split())
+    assert f">Live ({LIVE_WINDOW})<" in page
+    assert f"over {LIVE_WINDOW}, or over the given range" in " ".join(live.help.split())

@@ -1,4 +1,4 @@
-// The panel "Live (last minute)": operations per second, and alerts and markers as they happen.
+// The live panel: operations per second, and alerts and markers as they happen.
 
 import { duration, percent, short } from "./format.js";
 import { clockSeconds } from "./times.js";
