@@ -74,12 +74,13 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
     buffer = recorder.buffer
     text = f"{buffer.level()}, {formatting.exact(buffer.dropped)} dropped"
     yield Finding("buffer", not buffer.dropped, text, f"Raise {buffer_setting(by_memory=buffer.by_memory)}")
-    refused = f"{recorder.refused} operations refused for a bad name, duration or outcome"
+    refused = f"{formatting.counted(recorder.refused, 'operation')} refused for a bad name, duration or outcome"
     yield Finding("recording", not recorder.refused, refused, "Names are 1 to 100 printable characters")
     errors = recorder.errors
-    waiting = f"{len(errors)} groups wait, {formatting.exact(errors.dropped)} errors not counted"
+    waiting = f"{formatting.waiting(len(errors), 'group')}, {formatting.counted(errors.dropped, 'error')} not counted"
     yield Finding("errors", not errors.dropped, waiting, "Too many different errors at once; the log shows them")
-    series = f"{len(recorder.names)} series, {recorder.overflowed} operations in (other)"
+    overflowed = formatting.counted(recorder.overflowed, "operation")
+    series = f"{formatting.exact(len(recorder.names))} series, {overflowed} in (other)"
     advice = f"At most {MAX_SERIES} series: take ids and user input out of operation names"
     yield Finding("series", not recorder.overflowed, series, advice)
 
@@ -87,16 +88,18 @@ def _recording(monitor: Monitor) -> Iterator[Finding]:
 def _flushing(monitor: Monitor) -> Iterator[Finding]:
     flusher = monitor.flusher
     if flusher.last_error is not None:
-        outage = f"{flusher.failures} attempts failed in {formatting.duration(flusher.away_s * 1e6)}"
+        outage = (
+            f"{formatting.counted(flusher.failures, 'attempt')} failed in {formatting.duration(flusher.away_s * 1e6)}"
+        )
         text = f"{outage}, {_waiting(monitor)}: {flusher.last_error}"
         yield Finding("flusher", well=False, text=text, advice="Retried automatically; fix the cause named here")
         return
     age_s = flusher.age_s
     if flusher.lost_users:
-        lost = f"the users and servers of {formatting.exact(flusher.lost_users)} operations were not counted"
+        lost = f"the users and servers of {formatting.counted(flusher.lost_users, 'operation')} were not counted"
         yield Finding("usage", well=False, text=lost, advice="The log has the reason; the operations are stored")
     text = "has not flushed yet" if age_s is None else f"flushed {formatting.duration(age_s * 1e6)} ago"
-    text += f", {formatting.exact(flusher.written)} operations stored"
+    text += f", {formatting.counted(flusher.written, 'operation')} stored"
     if flusher.backlog.spooled:
         text += f"; {_waiting(monitor)}"
     if flusher.backlog.lost:
@@ -108,7 +111,7 @@ def _flushing(monitor: Monitor) -> Iterator[Finding]:
 def _waiting(monitor: Monitor) -> str:
     """Return how many operations wait for the store, in memory and in the spool, and how many were dropped."""
     flusher, spool = monitor.flusher, monitor.flusher.backlog.spool
-    text = f"{formatting.exact(flusher.pending + len(monitor.recorder.buffer))} operations wait in memory"
+    text = f"{formatting.waiting(flusher.pending + len(monitor.recorder.buffer), 'operation')} in memory"
     if spool is not None:
         size = f"{formatting.size(spool.size_bytes)} of {formatting.size(spool.max_bytes)}"
         text += f", {formatting.exact(spool.operations)} in the spool ({'full, ' if spool.full else ''}{size})"
@@ -133,15 +136,16 @@ async def _fleet(monitor: Monitor) -> list[Finding]:
 
 def _file(monitor: Monitor) -> Finding:
     times = monitor.reopened
-    text = f"opened again {times} times since the start: it was damaged, deleted, replaced, or lost its log"
+    again = f"opened again {formatting.counted(times, 'time')} since the start"
+    text = f"{again}: it was damaged, deleted, replaced, or lost its log"
     advice = "The log shows what happened and what was saved. Stop the bot before you move or restore its database"
     return Finding("database file", not times, text if times else "in place", advice)
 
 
 def _size(status: StoreStatus) -> str:
     written = "nothing written yet" if status.last_write_us is None else f"last write {_ago(status.last_write_us)}"
-    size = f"{formatting.size(status.size_bytes)}, {formatting.exact(status.operations)} operations"
-    return f"{size}, {status.series} series, {written}"
+    size = f"{formatting.size(status.size_bytes)}, {formatting.counted(status.operations, 'operation')}"
+    return f"{size}, {formatting.exact(status.series)} series, {written}"
 
 
 def _charts(monitor: Monitor) -> Iterator[Finding]:
@@ -161,7 +165,10 @@ def _charts(monitor: Monitor) -> Iterator[Finding]:
 
 def _jobs(monitor: Monitor) -> Iterator[Finding]:
     failed = {name: count for name, count in monitor.faults.items() if name != "charts" and not name.startswith(PREFIX)}
-    text = ", ".join(f"{name} failed {count} times{_last_runs(monitor, name)}" for name, count in failed.items())
+    text = ", ".join(
+        f"{name} failed {formatting.counted(count, 'time')}{_last_runs(monitor, name)}"
+        for name, count in failed.items()
+    )
     # A job has no next_run_time before the scheduler has started.
     times = {job.id: getattr(job, "next_run_time", None) for job in monitor.schedule.jobs}
     due = ", ".join(f"{name} {_until(at.timestamp())}" for name, at in times.items() if at)
@@ -171,14 +178,20 @@ def _jobs(monitor: Monitor) -> Iterator[Finding]:
 def _last_runs(monitor: Monitor, name: str) -> str:
     """Return the error of a failing job and the number of failed runs; empty for a job that works."""
     failing = monitor.schedule.failing.get(name)
-    return f" (the last {failing.runs} runs: {formatting.cut(failing.error, 200)})" if failing is not None else ""
+    return (
+        f" (the last {formatting.counted(failing.runs, 'run')}: {formatting.cut(failing.error, 200)})"
+        if failing is not None
+        else ""
+    )
 
 
 def _rules(monitor: Monitor) -> Iterator[Finding]:
     faults, engine = monitor.alerting.evaluator.faults, monitor.alerting.engine
-    failed = ", ".join(f"{rule} failed {count} times" for rule, count in faults.items())
-    checks = f"{engine.checks} checks" if monitor.leadership.leads else "checked by the process that leads"
-    text = failed or f"{checks}, {len(engine.active)} active alerts"
+    failed = ", ".join(f"{rule} failed {formatting.counted(count, 'time')}" for rule, count in faults.items())
+    checks = (
+        formatting.counted(engine.checks, "check") if monitor.leadership.leads else "checked by the process that leads"
+    )
+    text = failed or f"{checks}, {formatting.counted(len(engine.active), 'active alert')}"
     unknown = {*engine.unknown_rules, *monitor.alerting.limits.left_out}
     if unknown:
         names = formatting.cut(", ".join(sorted(unknown)), 200)
@@ -189,18 +202,24 @@ def _rules(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _calibration(monitor: Monitor) -> Iterator[Finding]:
-    """Return which thresholds were learned, the highest factors above the guide first."""
+    """Return which learned thresholds are in effect, as every list of thresholds shows them, and how many are not.
+
+    The highest factors above the guide come first.
+    """
     limits = monitor.alerting.limits
     if limits.calibration is None or not any(map(limits.calibrates, CALIBRATED_RULES)):
         return
     learned = [subject for subject in limits.calibration if limits.calibrated(subject) is not None]
-    raised = [subject for subject in learned if limits.of(subject).basis]
+    raised = [subject for subject in learned if limits.raised(subject) is not None]
     raised.sort(key=lambda subject: -limits.of(subject).threshold / guide_threshold(subject.rule))
     named = [f"{key_of(subject)} {measured(subject.rule, limits.of(subject).threshold)}" for subject in raised]
     more = f" and {len(named) - MOST_CALIBRATED} more" if len(named) > MOST_CALIBRATED else ""
-    shown = f"above the guide's: {', '.join(named[:MOST_CALIBRATED])}{more}" if named else "none is above the guide's"
-    provisional = sum(not known.settled for known in map(limits.calibrated, learned) if known is not None)
-    text = f"{len(learned)} learned, {provisional} of them provisional; {shown}"
+    provisional = sum(not known.settled for known in map(limits.raised, raised) if known is not None)
+    text = f"{formatting.exact(len(learned))} learned: {formatting.exact(len(raised))} in effect"
+    text += f" ({', '.join(named[:MOST_CALIBRATED])}{more})" if named else ""
+    text += f", {formatting.exact(provisional)} of them provisional" if provisional else ""
+    if within := len(learned) - len(raised):
+        text += f"; {formatting.exact(within)} within the guide's, which apply instead"
     yield Finding("thresholds", well=True, text=text)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import cogmeter
 from cogmeter.alerts.model import Subject
+from cogmeter.alerts.review.threshold_changes import effective_limits
 from cogmeter.alerts.rules import RULES
 from cogmeter.diagnostics.doctor import examine
 from cogmeter_storage import StorageError
@@ -201,7 +202,10 @@ async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move
         assert "(`response_time@discord.commands/ask`): above **12 s** (calibrated from 3 d" in said
         assert "(`throughput@discord.commands`): above **100/min** (default)" in said
         (line,) = (one.text for one in await examine(home.monitor) if one.name == "thresholds")
-        assert line.startswith("6 learned, 0 of them provisional; above the guide's: response_time@")
+        limits = await effective_limits(store, home.monitor.settings)
+        in_effect = [limit for limit in await limits.others(None) if limit.origin == "calibrated"]
+        assert line.startswith(f"6 learned: {len(in_effect)} in effect (response_time@")
+        assert line.endswith(f"; {6 - len(in_effect)} within the guide's, which apply instead")
         assert "response_time@discord.commands/ask 12 s" in line
         options = {"rule": "response_time", "service": "discord.commands", "operation": "ask"}
         again = (await asked(home, "reset", **options)).embeds[0]

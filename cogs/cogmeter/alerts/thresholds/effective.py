@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.alerts.model import CALIBRATED, PROVISIONAL, Subject
+from cogmeter.alerts.model import CALIBRATED, Subject
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.rules.rule import DEPENDENCY_SERVICE
 from cogmeter.alerts.thresholds.keys import THRESHOLD, LimitError, OverrideKey, key_of, setting_of
@@ -60,7 +60,7 @@ class EffectiveLimits:
         """Return the limit in effect for a subject."""
         key = next((candidate for candidate in _governing(subject, field) if candidate in self._overrides), None)
         change = None if key is None else self._changes.get(key)
-        calibrated = self._calibrated(subject) if key is None and field in {THRESHOLD, "recovery"} else None
+        calibrated = self._limits.raised(subject) if key is None and field in {THRESHOLD, "recovery"} else None
         return EffectiveLimit(
             key=key_of(subject, field),
             rule=subject.rule,
@@ -91,14 +91,9 @@ class EffectiveLimits:
         calibrated: list[EffectiveLimit] = []
         async for subject in paced(self._limits.calibration or ()):
             listed = not subject.operation and subject.service == service
-            if not listed and service in {None, subject.service} and self._calibrated(subject) is not None:
+            if not listed and service in {None, subject.service} and self._limits.raised(subject) is not None:
                 calibrated.append(self.of(subject))
         return limits + sorted(calibrated, key=lambda limit: limit.key)
-
-    def _calibrated(self, subject: Subject) -> Calibrated | None:
-        """Return what the threshold of a subject was learned from; None if it is not calibrated."""
-        raised = self._limits.of(subject).basis in {CALIBRATED, PROVISIONAL}
-        return self._limits.calibrated(subject) if raised else None
 
     def _value(self, subject: Subject, field: str) -> float | str:
         limit = self._limits.of(subject)

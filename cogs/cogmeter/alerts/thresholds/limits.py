@@ -162,6 +162,10 @@ class Limits:
             learned = self.calibration.get(Subject(subject.rule, subject.service))
         return learned
 
+    def raised(self, subject: Subject) -> Calibrated | None:
+        """Return what the threshold in effect was learned from; None unless what was learned is above the guide's."""
+        return self.calibrated(subject) if self.of(subject).basis in {CALIBRATED, PROVISIONAL} else None
+
     def active(self, rule: str) -> bool:
         """Return whether the rule is on for any subject."""
         if self.of(Subject(rule, "")).threshold:
