@@ -18,6 +18,7 @@ from cogmeter.alerts.model import BOT, CRITICAL
 from cogmeter.diagnosis import Finding
 from cogmeter.notifiers.base import Notice, NotifyError
 from cogmeter.recording.operation import now_ns
+from cogmeter.render import formatting
 from cogmeter_storage.alerting import Alert, AlertChange, AlertState
 from cogmeter_storage.clock import clock
 
@@ -123,7 +124,13 @@ class OutOfBandAlerts:
             return [Finding(name, well=True, text=text)]
         if not self._thread.is_alive():
             return [Finding(name, well=False, text="the thread has ended", advice="Reload the extension")]
-        return [Finding(name, well=True, text=f"{self.sent} sent, {self.failed} attempts failed")]
+        return [
+            Finding(
+                name,
+                well=True,
+                text=f"{formatting.exact(self.sent)} sent, {formatting.counted(self.failed, 'attempt')} failed",
+            )
+        ]
 
     def _run(self) -> None:
         while not self._ended():

@@ -45,8 +45,9 @@ def gateway(monitor: Monitor, lost_s: float) -> Check:
         return Check("gateway", Status.UNKNOWN, "the bot is not connected to Discord yet")
     problems, shards = connection_problems(monitor.bot)
     if not problems:
-        return Check("gateway", Status.HEALTHY, f"{shards} of {shards} shards connected", age_s)
-    reason = f"{len(problems)} of {shards} shards are unhealthy: {problems[0]}"
+        return Check("gateway", Status.HEALTHY, f"{formatting.part(shards, shards, 'shard')} connected", age_s)
+    count = len(problems)
+    reason = f"{formatting.part(count, shards, 'shard')} {formatting.are(count)} unhealthy: {problems[0]}"
     gone = len(problems) >= shards and lost_s >= LOST_S
     return Check("gateway", Status.UNHEALTHY if gone else Status.DEGRADED, reason, age_s)
 
@@ -84,11 +85,13 @@ def flusher(monitor: Monitor) -> Check:
     age_s = flush.age_s
     if not flush.problem():
         assert age_s is not None, "it has flushed"
-        return Check("flusher", Status.HEALTHY, f"{flush.written:,} operations stored since the start", age_s)
+        written = formatting.counted(flush.written, "operation")
+        return Check("flusher", Status.HEALTHY, f"{written} stored since the start", age_s)
     if age_s is None and flush.last_error is None and _since_s(monitor.began_ns) < STALE_S:
         return Check("flusher", Status.UNKNOWN, "no operations stored yet")
     waiting = flush.pending + flush.backlog.spooled + len(monitor.recorder.buffer)
-    reason = f"{waiting:,} operations wait, {flush.failures} attempts to store them failed; /perf doctor shows why"
+    attempts = formatting.counted(flush.failures, "attempt")
+    reason = f"{formatting.waiting(waiting, 'operation')}, {attempts} to store them failed; /perf doctor shows why"
     fresh = age_s is not None and age_s <= STALE_S
     return Check("flusher", Status.DEGRADED if fresh else Status.UNHEALTHY, reason, age_s)
 
@@ -103,7 +106,7 @@ async def database(monitor: Monitor) -> Check:
     if status is None:
         return Check("database", Status.UNHEALTHY, "cannot be read; /perf doctor shows why")
     age_s = None if status.last_write_us is None else max(clock.now_us() - status.last_write_us, 0) / 1e6
-    stored = f"answers; {status.operations:,} operations stored"
+    stored = f"answers; {formatting.counted(status.operations, 'operation')} stored"
     if monitor.reopened and _since_s(monitor.reopened_ns) < REOPENED_S:
         reason = "its file was damaged, deleted or replaced, and was opened again; /perf doctor shows details"
         return Check("database", Status.DEGRADED, reason, age_s)
@@ -136,18 +139,25 @@ def jobs(monitor: Monitor) -> Check:
     ages = [_since_s(ended_ns) for ended_ns in schedule.ended_ns.values()]
     age_s = min(ages, default=None)
     if schedule.broken:
-        runs = ", ".join(f"{schedule.failing[name].runs} runs of {name}" for name in schedule.broken)
+        runs = ", ".join(
+            f"{formatting.counted(schedule.failing[name].runs, 'run')} of {name}" for name in schedule.broken
+        )
         is_vital = not VITAL_JOBS.isdisjoint(schedule.broken)
         reason = f"the last {runs} failed; /perf doctor shows why"
         return Check("jobs", Status.UNHEALTHY if is_vital else Status.DEGRADED, reason, age_s)
     if late:
         name = max(late, key=lambda job: (job in VITAL_JOBS, late[job]))
-        reason = f"the {name} job is late by {late[name]:.0f} s"
+        reason = f"the {name} job is late by {formatting.duration(late[name] * 1e6)}"
         return Check("jobs", Status.UNHEALTHY if name in VITAL_JOBS else Status.DEGRADED, reason, age_s)
     if schedule.failing:
         reason = f"the last run of {', '.join(sorted(schedule.failing))} failed; see the log"
         return Check("jobs", Status.DEGRADED, reason, age_s)
-    return Check("jobs", Status.HEALTHY, f"{len(schedule.jobs)} jobs run on time", age_s)
+    return Check(
+        "jobs",
+        Status.HEALTHY,
+        f"{formatting.counted(len(schedule.jobs), 'job')} {formatting.verb(len(schedule.jobs), 'run')} on time",
+        age_s,
+    )
 
 
 def _late_s(monitor: Monitor, job: Job) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.diagnosis import Check, Status
 from cogmeter.diagnostics.doctor import BUSY_PERCENT
+from cogmeter.render import formatting
 from cogmeter.watch.hook import HookState
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ MANY_FAILURES: Final = 3  # attempts to push in a row: a single one is nothing, 
 def buffer(monitor: Monitor, *, dropping: bool) -> Check:
     """Check the buffer between recording and the flusher; ``dropping``: it dropped operations recently."""
     state = monitor.recorder.buffer
-    reason = f"{state.level()}, {state.dropped:,} dropped since the start"
+    reason = f"{state.level()}, {formatting.exact(state.dropped)} dropped since the start"
     if dropping:
         return Check("buffer", Status.UNHEALTHY, reason)
     return Check("buffer", Status.DEGRADED if state.used > FULL else Status.HEALTHY, reason)
@@ -74,4 +75,4 @@ async def overhead(monitor: Monitor) -> Check:
     """Check the CPU time that the monitor uses."""
     percent = await asyncio.to_thread(monitor.overhead.percent)
     status = Status.HEALTHY if percent < BUSY_PERCENT else Status.DEGRADED
-    return Check("overhead", status, f"about {percent:.1f}% of a core")
+    return Check("overhead", status, f"about {formatting.percent(percent / 100)} of a core")

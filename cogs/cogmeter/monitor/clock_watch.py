@@ -119,7 +119,8 @@ class ClockWatch:
         if self.back or self.forward:
             direction = "back" if self.last_us < 0 else "forward"
             text = (
-                f"the clock was set back {self.back} times and forward {self.forward} times since the start, "
+                f"the clock was set back {formatting.counted(self.back, 'time')} and forward "
+                f"{formatting.counted(self.forward, 'time')} since the start, "
                 f"the last time by {formatting.duration(abs(self.last_us))} {direction}; jobs ran on time"
             )
             findings.append(Finding("clock steps", well=False, text=text, advice=NTP))
@@ -176,12 +177,12 @@ def clock_text(stored: ClockSteps) -> str:
         if stored.first_us is not None and stored.last_us is not None:
             span = f" (from {_minute(stored.first_us)} to {_minute(stored.last_us)})"
         parts.append(
-            f"{formatting.exact(stored.operations)} operations and"
-            f" {formatting.exact(stored.others)} other records from the"
+            f"{formatting.counted(stored.operations, 'operation')} and"
+            f" {formatting.counted(stored.others, 'other record')} from the"
             f" future{span} were set apart: the clock was ahead when they were recorded"
         )
     if stored.clamped:
-        parts.append(f"{formatting.exact(stored.clamped)} operations moved forward because the clock jumped back")
+        parts.append(f"{formatting.counted(stored.clamped, 'operation')} moved forward because the clock jumped back")
     return "; ".join(parts) or "no jump of the clock changed stored data"
 
 

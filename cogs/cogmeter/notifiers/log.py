@@ -78,9 +78,9 @@ def _details(notice: Notice) -> list[str]:
     change = notice.change
     details = [f"by {change.actor}"] if change.actor and not notice.test else []
     if change.kind == "resolved":
-        details.append(f"after {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
+        details.append(f"lasted {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
     if notice.members:
-        details.append(f"{len(notice.members)} alerts")
+        details.append(formatting.counted(len(notice.members), "alert"))
     if change.note:
         details.append(change.note)
     return details

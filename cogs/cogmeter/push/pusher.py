@@ -128,10 +128,14 @@ class Pusher:
         if self.stopped:
             advice = "Correct the key and reload cogmeter; what waits is in the database"
             return [Finding(f"push {target.name}", well=False, text=f"stopped: {self.stopped}", advice=advice)]
-        sent = f"{formatting.exact(self.operations)} operations sent"
+        sent = f"{formatting.counted(self.operations, 'operation')} sent"
         lost = f", {formatting.exact(self.dropped)} dropped" if self.dropped else ""
         lost += f", {formatting.exact(self.rejected)} points rejected: {self.rejection}" if self.rejected else ""
-        state = f"{self.failures} attempts failed, the last: {self.problem}; " if self.failures else ""
+        state = (
+            f"{formatting.counted(self.failures, 'attempt')} failed, the last: {self.problem}; "
+            if self.failures
+            else ""
+        )
         advice = "What waits is in the database and is sent when the endpoint accepts it; check its address and key"
         well = not (self.failures or self.dropped or self.rejected)
         return [Finding(f"push {target.name}", well=well, text=f"{state}{sent}{lost}", advice=advice)]

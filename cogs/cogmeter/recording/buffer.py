@@ -128,9 +128,11 @@ class Buffer:
 
     def level(self) -> str:
         """Return the fill level as text: ``120 of 10,000 operations wait``, ``120 operations wait (1% of 32 MB)``."""
+        wait = "waits" if len(self) == 1 else "wait"
         if not self.by_memory:
-            return f"{len(self):,} of {self.capacity:,} operations wait"
-        return f"{len(self):,} operations wait ({self.used:.0%} of {self.max_bytes / 1e6:g} MB)"
+            return f"{len(self):,} of {self.capacity:,} operations {wait}"
+        noun = "operation" if len(self) == 1 else "operations"
+        return f"{len(self):,} {noun} {wait} ({self.used:.0%} of {self.max_bytes / 1e6:g} MB)"
 
     def add(self, series: int, end_ns: int, duration_ns: int, outcome: int, extra: Any) -> None:
         """Add one operation, or count it as dropped: the slow path, for operations with an error or metadata."""

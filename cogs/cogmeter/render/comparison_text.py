@@ -84,7 +84,23 @@ def headline(comparison: Comparison) -> str:
     worst = next((change for change in changes if change.verdict is comparison.verdict), comparison.latency)
     unchanged = comparison.verdict is ChangeVerdict.UNCHANGED
     text = f"{NO_CHANGE} in response times or errors" if unchanged else verdict_text(worst, operations)
-    return text[:1].upper() + text[1:]
+    return formatting.sentence(text)
+
+
+def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the name of each quantity and its verdict, without what the headline says already."""
+    operations, said = (comparison.before.operations, comparison.after.operations), headline(comparison)
+    changes = (
+        ("Response times", comparison.latency),
+        ("Errors", comparison.errors),
+        ("Throughput", comparison.throughput),
+    )
+    texts = [(name, verdict_text(change, operations)) for name, change in changes]
+    return [
+        (name, text)
+        for name, text in texts
+        if formatting.sentence(text) != said and not (text == NO_CHANGE and name.lower() in said.lower())
+    ]
 
 
 def notes(comparison: Comparison) -> Iterator[str]:

@@ -108,7 +108,7 @@ class Gateway(Surface):
         )
         counts = ", ".join(f"{count} {name}" for name, count in self._totals().items())
         connected = sum(_is_open(ws) for _, ws in sockets)
-        text = f"{connected} of {len(sockets)} shards connected, {slowest}, {counts}"
+        text = f"{formatting.part(connected, len(sockets), 'shard')} connected, {slowest}, {counts}"
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]
 
     def _counted(self, kind: str) -> Callable[..., Coroutine[Any, Any, None]]:

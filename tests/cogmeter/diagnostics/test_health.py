@@ -112,7 +112,7 @@ async def test_a_connected_bot_that_does_its_work_is_healthy_in_all_parts(monito
         await jobs.sample(monitor)
         found = await checks(monitor)
         assert {one.status for one in found.values()} == {Status.HEALTHY}, found
-        assert found["gateway"].reason == "1 of 1 shards connected"
+        assert found["gateway"].reason == "1 of 1 shard connected"
         for name in ("gateway", "flusher", "database"):
             assert 0 <= found[name].age_s < 60
 
@@ -235,7 +235,7 @@ async def test_a_store_that_takes_nothing_degrades_and_then_is_unhealthy_and_its
         await until(lambda: monitor.flusher.last_error)
         found = (await checks(monitor))["flusher"]
         assert found.status is Status.DEGRADED
-        assert found.reason.startswith("1 operations wait, ")
+        assert found.reason.startswith("1 operation waits, ")
         monitor.flusher.last_flush_us -= 60_000_000
         found = (await checks(monitor))["flusher"]
         assert found.status is Status.UNHEALTHY

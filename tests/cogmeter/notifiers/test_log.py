@@ -23,7 +23,7 @@ async def test_an_alert_is_the_guides_line(make_notice, caplog):
         (
             "resolved",
             {"state": RESOLVED, "message": "Error rate of 1%", "changed_us": START_US + 125_000_000},
-            "[ALERT] RESOLVED ERROR_RATE: knowledge-graph error rate peaked at 7.8% (threshold 5%, after 2 min 5 s)",
+            "[ALERT] RESOLVED ERROR_RATE: knowledge-graph error rate peaked at 7.8% (threshold 5%, lasted 2 min 5 s)",
         ),
         (
             "acknowledged",

@@ -1,12 +1,14 @@
 """Comparisons as text: one unit per row, and words that do not contradict the numbers next to them."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cogmeter.query.comparison import ChangeVerdict, MeasuredChange
 from cogmeter.render import formatting
-from cogmeter.render.comparison_text import found_text, value_texts, verdict_text
+from cogmeter.render.comparison_text import found_text, headline, value_texts, verdict_text, verdicts
 
 
 def change(statistic, before, after, verdict=ChangeVerdict.UNCHANGED):
@@ -47,3 +49,48 @@ def test_the_difference_of_two_shares_is_that_of_the_shown_ones(before, after):
     text = formatting.change_of_share(after, before)
     points = 0.0 if text == "no change" else float(text.split()[1])
     assert points == pytest.approx(abs(shown[1] - shown[0]), abs=0.0501 if points == 0 else 1e-6)
+
+
+def compared(verdict, **changes):
+    """A comparison of 900 with 400 operations."""
+    return SimpleNamespace(
+        before=SimpleNamespace(operations=900), after=SimpleNamespace(operations=400), verdict=verdict, **changes
+    )
+
+
+SLOWER = change("p95", 500_000.0, 1_485_000.0, ChangeVerdict.WORSE)
+FEWER = change("throughput", 12.0, 6.0, ChangeVerdict.WORSE)
+CHANCE = change("error_rate", 0.01, 0.03)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "said", "others"),
+    [
+        pytest.param(
+            compared(ChangeVerdict.WORSE, latency=SLOWER, errors=CHANCE, throughput=FEWER),
+            "Confident: 197% slower (p95 500 ms to 1.5 s)",
+            [
+                ("Errors", "no significant change (▲ 2 points may be chance)"),
+                ("Throughput", "confident: 50% fewer operations (12/min to 6/min)"),
+            ],
+            id="slower",
+        ),
+        pytest.param(
+            compared(
+                ChangeVerdict.UNCHANGED,
+                latency=change("p95", 100.0, 100.0),
+                errors=CHANCE,
+                throughput=change("throughput", 12.0, 12.0),
+            ),
+            "No significant change in response times or errors",
+            [
+                ("Errors", "no significant change (▲ 2 points may be chance)"),
+                ("Throughput", "no significant change"),
+            ],
+            id="unchanged",
+        ),
+    ],
+)
+def test_the_verdicts_do_not_repeat_the_headline(comparison, said, others):
+    assert headline(comparison) == said
+    assert verdicts(comparison) == others

@@ -182,6 +182,20 @@ def test_what_is_active_is_counted_by_its_kind(commands, services, said):
 
 
 @pytest.mark.parametrize(
+    ("number", "counted", "waiting", "part"),
+    [
+        (0, "0 operations", "0 operations wait are", "0 of 0 operations"),
+        (1, "1 operation", "1 operation waits is", "1 of 1 operation"),
+        (1_247, "1,247 operations", "1,247 operations wait are", "1,247 of 1,247 operations"),
+    ],
+)
+def test_nouns_and_verbs_go_with_their_number(number, counted, waiting, part):
+    assert formatting.counted(number, "operation") == counted
+    assert f"{formatting.waiting(number, 'operation')} {formatting.are(number)}" == waiting
+    assert formatting.part(number, number, "operation") == part
+
+
+@pytest.mark.parametrize(
     ("commands", "services", "title"),
     [
         ([], True, "Services"),

@@ -39,14 +39,9 @@ def comparison_embed(
     comparison: Comparison, picture: Picture | None = None, *, link: str | None = None
 ) -> discord.Embed:
     """Return the embed of a comparison with its chart; ``link`` leads to the dashboard."""
-    operations = (comparison.before.operations, comparison.after.operations)
     lines = [f"**{comparison_text.headline(comparison)}**"]
     if comparison.verdict is not ChangeVerdict.TOO_FEW:
-        lines += [
-            f"Response times: {comparison_text.verdict_text(comparison.latency, operations)}",
-            f"Errors: {comparison_text.verdict_text(comparison.errors, operations)}",
-            f"Throughput: {comparison_text.verdict_text(comparison.throughput, operations)}",
-        ]
+        lines += [f"{name}: {text}" for name, text in comparison_text.verdicts(comparison)]
     lines += [f"{note[:1].upper()}{note[1:]}." for note in comparison_text.notes(comparison)]
     if link:
         lines.append(dashboard_line(link))

@@ -12,6 +12,7 @@ from cogmeter.alerts.model import LoopState
 from cogmeter.recording import running, tracing
 from cogmeter.recording.operation import error_text, now_ns
 from cogmeter.recording.service_names import TASKS
+from cogmeter.render import formatting
 from cogmeter.watch.background.overdue import overdue
 from cogmeter.watch.hook import Hook
 from cogmeter.watch.names import fitted, qualified
@@ -80,7 +81,7 @@ class JobState:
         """Return by how many seconds the job is late, the interval in seconds, and the problem."""
         if self.missed >= MISSED and self.missed_since is not None:
             late_s = (now - self.missed_since).total_seconds()
-            return late_s, self.interval_s, f"its last {self.missed} runs were missed"
+            return late_s, self.interval_s, f"missed its last {formatting.counted(self.missed, 'run')}"
         next_run = getattr(self._job(), "next_run_time", None)  # None for a paused job
         if next_run is None or self.due is None:
             return 0.0, 0.0, ""

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
 from cogmeter.diagnosis import Finding
+from cogmeter.render import formatting
 
 K = TypeVar("K", bound=Hashable)
 
@@ -96,7 +97,8 @@ class Budget:
         """Return the share of invalid requests and, from a tenth of the limit, their main cause and advice."""
         invalid = self._invalid.totals(now_s)
         used = invalid.total()
-        text = f"{used:,} of {INVALID_LIMIT:,} invalid requests in 10 minutes ({used / INVALID_LIMIT:.1%})"
+        text = f"{formatting.exact(used)} of {INVALID_LIMIT:,} invalid requests in 10 min"
+        text += f" ({formatting.percent(used / INVALID_LIMIT)})"
         if used <= WORTH_ADVICE * INVALID_LIMIT:
             return Finding("rest", well=True, text=f"{text}; {self._limits(now_s)}")
         (status, operation), times = invalid.most_common(1)[0]
@@ -106,4 +108,6 @@ class Budget:
     def _limits(self, now_s: float) -> str:
         limited = self._limited.totals(now_s).total()
         waited_s = self._waited_ms.totals(now_s).total() / 1000
-        return f"{limited:,} rate limits hit, {waited_s:.1f} s waited for limits"
+        return (
+            f"{formatting.counted(limited, 'rate limit')} hit, {formatting.duration(waited_s * 1e6)} waited for limits"
+        )

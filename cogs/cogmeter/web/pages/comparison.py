@@ -71,7 +71,7 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         subject=comparison_text.subject_text(found.service, found.operation),
         headline=comparison_text.headline(found),
         notes=list(comparison_text.notes(found)),
-        verdicts=_verdicts(found),
+        verdicts=comparison_text.verdicts(found),
         rows=(*found.percentiles, found.errors, found.throughput),
         words=comparison_text,
         distributions=distributions(found),
@@ -80,13 +80,6 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         operations=list((await view.query.names()).get(found.service or "", [])),
         **await _chart(view, found),
     )
-
-
-def _verdicts(found: Comparison) -> list[tuple[str, str]]:
-    """Return the name of each quantity and its verdict."""
-    operations = (found.before.operations, found.after.operations)
-    changes = (("Response times", found.latency), ("Errors", found.errors), ("Throughput", found.throughput))
-    return [(name, comparison_text.verdict_text(change, operations)) for name, change in changes]
 
 
 async def _chart(view: PageView[ComparisonPageParams], found: Comparison) -> dict[str, str]:

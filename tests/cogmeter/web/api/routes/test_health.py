@@ -93,7 +93,7 @@ async def test_a_flusher_that_was_killed_is_answered_with_503_its_reason_and_age
         answer = await web.get("/health/performance")
         said = answer.json()["checks"]["flusher"]
         assert (answer.status, said["status"]) == (503, "unhealthy")
-        assert said["reason"].startswith("1 operations wait, ")
+        assert said["reason"].startswith("1 operation waits, ")
         assert said["ageSeconds"] >= 45
         assert (await web.get("/health")).json()["checks"]["flusher"]["status"] == "unhealthy"
         flusher.start()
