@@ -56,7 +56,7 @@ class LogNotifier(Notifier):
 def line(notice: Notice) -> str:
     """Return ``[ALERT] ERROR_RATE: knowledge-graph error rate of 7.8% exceeds threshold of 5%``.
 
-    A change after the first names its kind: ``[ALERT] RESOLVED ERROR_RATE: ... (threshold 5%, after 12 min)``.
+    A change after the first names its kind: ``[ALERT] RESOLVED ERROR_RATE: ... (threshold 5%, lasted 12 min)``.
     """
     alert, change = notice.alert, notice.change
     words = [alert.rule.upper()] if change.kind == "fired" else [change.kind.upper(), alert.rule.upper()]
