@@ -55,7 +55,7 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if options.as_json:
         show_json(report)
     else:
-        show(_page(report, time_range, more=more))
+        show(_page(report, time_range, more=more, of_services=bool(options.services)))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -91,14 +91,17 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range, *, more: bool) -> OutputPage:
-    from cogmeter.render.error_text import counted_days
+def _page(report: ErrorReport, span: Range, *, more: bool, of_services: bool) -> OutputPage:
+    from cogmeter.render.error_text import INNER_TITLE, counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
+    inner = [failures for failures in report.groups if failures.raised_in is not None and of_services]
     blocks: list[Block] = []
     if report.error_groups:
         blocks.append(_group_table(report.error_groups, report.deploy))
         blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
+    if inner:
+        blocks.append(_inner_table(inner, INNER_TITLE))
     if unplaced:
         title = "Failures without a known place, each with its newest text"
         blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
@@ -134,6 +137,29 @@ def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -
         for group in groups
     ]
     return Table(columns, rows)
+
+
+def _inner_table(groups: list[ErrorGroupAnswer], title: str) -> Table:
+    columns = [
+        Column("id", right=True),
+        Column("count", right=True, style=BAD),
+        Column(f"last ({zone_label()})", hides=1),
+        Column("operation", hides=2),
+        Column("raised in", flexible=True),
+        Column("error", flexible=True, least=24),
+    ]
+    rows = [
+        (
+            str(group.group_id),
+            f"{group.count:,}",
+            timestamp(group.last_at),
+            one_line(group.operation),
+            one_line(f"{group.raised_in.service} / {group.raised_in.operation}" if group.raised_in else ""),
+            one_line(group.example.error) or "(no text)",
+        )
+        for group in groups
+    ]
+    return Table(columns, rows, title)
 
 
 def _failure_table(groups: list[ErrorGroupAnswer], title: str) -> Table:

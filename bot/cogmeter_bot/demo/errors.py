@@ -56,10 +56,12 @@ _LOST: Final = (ErrorLink("KeyError", "'title'", (Frame("cogs/chat.py", "Chat.in
 def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int) -> list[ErrorBatch]:
     """Return the errors of the failed operations of a history, some logged errors, and some of lost tasks.
 
-    Those that ended no operation happened during one: a run of the command whose error they are.
+    An error that an operation inside a command raised is counted once, there. Those that ended no operation happened
+    during one: a run of the command whose error they are.
     """
     rng = np.random.default_rng(seed + 4)
-    series, end, _, outcome, error, _ = history.table.T
+    own = history.table[~history.encloses]
+    series, end, _, outcome, error, _ = own.T
     batches: list[ErrorBatch] = []
     for number, profile in enumerate(PROFILES):
         failed = (series == number) & np.isin(outcome, FAILURES)
@@ -72,7 +74,7 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
         (ErrorKind.LOGGED, _LOGGED, ASKED, LOGGED_PER_DAY),
         (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
     ):
-        runs = history.table[(series == history.names.index(names)) & (outcome == Outcome.OK)]
+        runs = own[(series == history.names.index(names)) & (outcome == Outcome.OK)]
         number = min(1 + rng.poisson(per_day * days), len(runs))
         chosen = runs[np.sort(rng.choice(len(runs), number, replace=False))]
         times = chosen[:, END] - chosen[:, DURATION] // 10  # shortly before the end of the run

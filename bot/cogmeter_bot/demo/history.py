@@ -28,11 +28,12 @@ from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
 
+    from cogmeter_bot.demo.traces import EnclosedOperation
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row, TraceRecord
 
@@ -44,10 +45,12 @@ class GeneratedHistory:
     """Operations, sorted by their end.
 
     ``table`` is [operations, 6]: series (index into ``names``), end and duration in microseconds, outcome, error (index
-    into ``errors``), metadata (index into ``metadata``).
+    into ``errors``), metadata (index into ``metadata``). ``encloses`` is true for each command that passed on the
+    outcome and the error of an operation inside it.
     """
 
     table: NDArray[np.int64]
+    encloses: NDArray[np.bool_]
     names: list[tuple[str, str]]
     errors: list[str | None]
     metadata: list[str | None]
@@ -89,14 +92,27 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     sent_us = responses[responses[:, OUTCOME] == Outcome.OK, END] - int(CALLBACKS.median_ms * 1000)
     tables[CALLBACKS] = generator.operations(numbers[CALLBACKS], CALLBACKS, sent_us)
     table = np.concatenate(list(tables.values()))
+    encloses = np.concatenate([_encloses(profile, rows, moved) for profile, rows in tables.items()])
+    order = np.argsort(table[:, END], kind="stable")
     metadata = [text for profile in PROFILES for text in _metadata(rng, profile)]
     return GeneratedHistory(
-        table=table[np.argsort(table[:, END], kind="stable")],
+        table=table[order],
+        encloses=encloses[order],
         names=[(profile.service, profile.operation) for profile in PROFILES],
         errors=errors,
         metadata=[None, *metadata],
         traces=traces,
     )
+
+
+def _encloses(
+    profile: Profile, rows: NDArray[np.int64], moved: Mapping[str, Sequence[EnclosedOperation]]
+) -> NDArray[np.bool_]:
+    """Return which operations of a profile are commands that were moved around another operation."""
+    found = np.zeros(len(rows), dtype=np.bool_)
+    if profile.service == COMMANDS:
+        found[[one.command for one in moved.get(profile.operation, ())]] = True
+    return found
 
 
 async def store_history(store: Store, history: GeneratedHistory, *, until_us: int) -> None:

@@ -12,7 +12,7 @@ from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of, requ
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.statistics import with_worst
 from cogmeter.cog.views import AnswerRequest, Buttons
-from cogmeter.query.errors import error_details, error_groups
+from cogmeter.query.errors import error_details, error_groups, inner_errors
 from cogmeter.query.query import now_us
 from cogmeter.render import formatting
 from cogmeter.render.embeds.errors import error_details_embed, error_list_embed
@@ -21,12 +21,13 @@ from cogmeter_storage.errors import ErrorKind, UnknownErrorGroupError
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from cogmeter.query.errors import ErrorList
+    from cogmeter.query.errors import ErrorList, InnerError
     from cogmeter_storage.errors import ErrorGroup
 
 PAGE: Final = 6
+MENU: Final = 25  # entries, by Discord's limit
 MUTE_US: Final = 7 * DAY_US
 
 
@@ -74,17 +75,19 @@ class ErrorBrowser(Buttons):
 
     async def list_embed(self) -> discord.Embed:
         """Read the present page of the list, and offer its groups and the pages around it."""
-        service, kind = self._service, self._kind
+        service, kind, query = self._service, self._kind, self._responder.monitor.query
         listed = await error_groups(
-            self._responder.monitor.query,
+            query,
             self._range,
             services=None if service is None else [service],
             kinds=None if kind is None else [kind],
             limit=PAGE,
             offset=self._page * PAGE,
         )
-        self._offer_list(listed)
-        return error_list_embed(listed, service=service, kind=kind, page=self._page, now_us=now_us())
+        with_inner = service is not None and kind in {None, ErrorKind.FAILED} and not self._page
+        inner = await inner_errors(query, self._range, [service]) if service is not None and with_inner else []
+        self._offer_list(listed, inner)
+        return error_list_embed(listed, service=service, kind=kind, page=self._page, now_us=now_us(), inner=inner)
 
     async def details_embed(self) -> discord.Embed:
         """Read the chosen group, and offer what can be done with it.
@@ -98,10 +101,11 @@ class ErrorBrowser(Buttons):
         self._offer_details(details.trend.group)
         return error_details_embed(details, now_us())
 
-    def _offer_list(self, listed: ErrorList) -> None:
+    def _offer_list(self, listed: ErrorList, inner: Sequence[InnerError]) -> None:
         self.clear_items()
-        if listed.groups:
-            self.add_item(DetailsMenu([trend.group for trend in listed.groups]))
+        groups = {one.id: one for one in (*(trend.group for trend in listed.groups), *(one.group for one in inner))}
+        if groups:
+            self.add_item(DetailsMenu(list(groups.values())[:MENU]))
         if self._page or listed.next_offset is not None:
             self._button("Previous", self._previous, disabled=not self._page)
             self._button("Next", self._next, disabled=listed.next_offset is None)

@@ -11,6 +11,7 @@ from cogmeter.query.records import Period, Range
 from cogmeter.recording.markers import START, VERSION
 from cogmeter.redaction import without_ids
 from cogmeter_storage.errors import ErrorKind
+from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TREND_DAYS: Final = 14  # of a trend, or the days of the range if there are more
 RANKED: Final = 200  # groups with the newest errors, among which the most frequent come first
 _PAGE: Final = 200  # groups that are read at once
 _KNOWN: Final = 500  # groups that failures are compared with
+_INNER: Final = 50  # groups of failures, by text, whose errors are searched in other operations
 _LATE_US: Final = 10_000_000  # from an operation's end to the capture of its error, at most
 _ALL: Final = 2**62
 
@@ -47,6 +49,19 @@ class ErrorList:
     groups: list[ErrorTrend]
     next_offset: int | None  # None on the last page
     deploy: Marker | None
+
+
+@dataclass(frozen=True, slots=True)
+class InnerError:
+    """Failures of an operation with an error that another operation inside it raised, which counts it."""
+
+    failures: FailureGroup
+    group: ErrorGroup
+
+    @property
+    def raised_in(self) -> tuple[str, str]:
+        """Service and name of the operation in which the error was raised most often."""
+        return self.group.places[0][:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +155,34 @@ def seen_since(deploy: Marker | None, group: ErrorGroup) -> bool:
     return deploy is not None and group.first_us >= deploy.at_us
 
 
-async def known_groups(
-    query: Query, span: Range, service: str | None, failures: Sequence[FailureGroup]
-) -> list[ErrorGroup]:
-    """Return the error groups that these failures of a service, or of all, can belong to: see ``group_of_failures``."""
-    if not failures:
-        return []
-    services = None if service is None else [service]
-    return await query.store.errors.groups(span.since_us, span.until_us, services=services, limit=_KNOWN)
+async def known_groups(query: Query, span: Range, failures: Sequence[FailureGroup]) -> list[ErrorGroup]:
+    """Return the error groups that these failures can belong to, of all services: see ``group_of_failures``."""
+    return await query.store.errors.groups(span.since_us, span.until_us, limit=_KNOWN) if failures else []
+
+
+async def inner_errors(query: Query, span: Range, services: Collection[str]) -> list[InnerError]:
+    """Return the failures of these services whose error was raised, and is counted, inside another operation.
+
+    An error that passes through several operations is counted once, where it was raised: ``error_groups`` of the outer
+    service does not list it. Services without operations are left out.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    ids = [series.id for series in await query.store.series() if series.service in set(services)]
+    failures = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=_INNER) if ids else []
+    return raised_inside(failures, await known_groups(query, span, failures))
+
+
+def raised_inside(failures: Sequence[FailureGroup], groups: Sequence[ErrorGroup]) -> list[InnerError]:
+    """Return those of these failures whose error group is of another operation."""
+    found = [(one, group_of_failures(one, groups)) for one in failures]
+    return [InnerError(one, group) for one, group in found if group is not None and is_inner(one, group)]
+
+
+def is_inner(failures: FailureGroup, group: ErrorGroup) -> bool:
+    """Return whether the errors of a group were raised inside another operation than these failures."""
+    return bool(group.places) and not _happened_in(group, failures)
 
 
 def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> ErrorGroup | None:
@@ -155,18 +190,27 @@ def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> E
 
     Operations do not store their group. Their text begins with the type, and a type that only one group of the
     operation has decides. Of several groups, it is the one with the same message, or the one that ended operations.
+    Without a group of the operation, it is the only one that ended another operation with the same text: the error was
+    raised inside that one.
     """
     head, _, message = without_ids(failures.example.error or "").partition(": ")
-    candidates = [
+    of_type = [
         group
         for group in groups
-        if group.type.rpartition(".")[2] == head
-        and any(place[:2] == (failures.service, failures.operation) for place in group.places)
-        and group.first_us <= failures.last_us + _LATE_US
+        if group.type.rpartition(".")[2] == head and group.first_us <= failures.last_us + _LATE_US
     ]
+    candidates = [group for group in of_type if _happened_in(group, failures)]
     equal = [group for group in candidates if group.message == message]
+    if not candidates:
+        text = kind_of(message)
+        elsewhere = [group for group in of_type if group.kind is ErrorKind.FAILED and kind_of(group.message) == text]
+        return elsewhere[0] if len(elsewhere) == 1 else None
     failed = [[group for group in found if group.kind is ErrorKind.FAILED] for found in (equal, candidates)]
     return next((found[0] for found in (failed[0], equal, failed[1], candidates) if len(found) == 1), None)
+
+
+def _happened_in(group: ErrorGroup, failures: FailureGroup) -> bool:
+    return any(place[:2] == (failures.service, failures.operation) for place in group.places)
 
 
 async def _days_of(

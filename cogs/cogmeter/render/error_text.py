@@ -17,6 +17,7 @@ UNKNOWN_PLACE: Final = "place unknown"
 NO_MESSAGE: Final = "(no message)"
 MAX_PEOPLE: Final = 1_000  # the store counts no more of one group
 NAMED: Final = 3  # operations
+INNER_TITLE: Final = "Raised inside another operation, and counted there"
 KIND_TITLES: Final = {
     "failed": "ended an operation",
     "logged": "logged as an error",

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from cogmeter.query.errors import error_details, error_groups, group_of_failures, known_groups, last_deploy, seen_since
+from cogmeter.query.errors import (
+    error_details,
+    error_groups,
+    group_of_failures,
+    inner_errors,
+    is_inner,
+    known_groups,
+    last_deploy,
+    seen_since,
+)
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.schemas import safe
@@ -42,6 +51,14 @@ class StackFrame(Schema):
         return cls(file=safe.text(frame.file), function=safe.text(frame.function), line=frame.line, own=frame.own)
 
 
+class OperationErrors(Schema):
+    """The errors of a group in one operation."""
+
+    service: str
+    operation: str
+    count: int
+
+
 class ErrorGroupAnswer(Schema):
     """Failures of one service and operation whose error texts differ only in numbers and ids."""
 
@@ -63,6 +80,10 @@ class ErrorGroupAnswer(Schema):
     last_seen: Instant | None = Field(description="The last error of the error group")
     is_new: bool | None = Field(description="True if the error group was first seen since the last deploy")
     resolved: bool | None = Field(description="True if the error group is resolved")
+    raised_in: OperationErrors | None = Field(
+        description="The operation inside this one that raised the error, where its error group is counted; "
+        "null if the error was raised in this one"
+    )
 
     @classmethod
     def of(cls, failures: FailureGroup, group: ErrorGroup | None, deploy: Marker | None) -> ErrorGroupAnswer:
@@ -87,7 +108,13 @@ class ErrorGroupAnswer(Schema):
             last_seen=group and utc(group.last_us),
             is_new=group and seen_since(deploy, group),
             resolved=group and group.resolved_us is not None,
+            raised_in=None if group is None or not is_inner(failures, group) else _most_common_place(group),
         )
+
+
+def _most_common_place(group: ErrorGroup) -> OperationErrors:
+    service, operation, count = group.places[0]
+    return OperationErrors(service=service, operation=operation, count=count)
 
 
 class Errors(Schema):
@@ -107,7 +134,7 @@ async def errors(query: Query, span: Range, *, service: str | None, operation: s
     """
     ids = await query.ids(service, operation)
     groups = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=limit)
-    known, deploy = await known_groups(query, span, service, groups), await last_deploy(query)
+    known, deploy = await known_groups(query, span, groups), await last_deploy(query)
     return Errors(
         time_range=TimeRange.of(span),
         groups=[ErrorGroupAnswer.of(group, group_of_failures(group, known), deploy) async for group in paced(groups)],
@@ -149,14 +176,6 @@ class ErrorOccurrence(Schema):
             version=safe.text_or_none(example.version),
             chain=[*map(ExceptionInfo.of, example.chain)],
         )
-
-
-class OperationErrors(Schema):
-    """The errors of a group in one operation."""
-
-    service: str
-    operation: str
-    count: int
 
 
 class ErrorGroupSummary(Schema):
@@ -227,6 +246,10 @@ class ErrorGroupPage(Schema):
     time_range: TimeRange
     deploy: MarkerAnswer | None = Field(description="New groups were first seen since it: the last version or start")
     groups: list[ErrorGroupSummary]
+    raised_inside: list[ErrorGroupAnswer] = Field(
+        description="On the first page of given services: their failures with an error that an operation inside them "
+        "raised. It is counted there, not here"
+    )
     next: str | None = Field(description="The cursor of the next page; null on the last page")
 
 
@@ -275,10 +298,12 @@ async def error_group_page(
     found = await error_groups(
         query, span, services=services, kinds=kinds, resolved=resolved, limit=limit, offset=offset
     )
+    inner = [] if services is None or offset else await inner_errors(query, span, services)
     page = ErrorGroupPage(
         time_range=TimeRange.of(span),
         deploy=None if found.deploy is None else MarkerAnswer.of(found.deploy),
         groups=[*map(ErrorGroupSummary.of, found.groups)],
+        raised_inside=[ErrorGroupAnswer.of(one.failures, one.group, found.deploy) for one in inner],
         next=None,
     )
     return page, found.next_offset

@@ -49,7 +49,7 @@ async def selection_answer(
         StorageError: the store cannot be read.
     """
     found = await select(query, span, service, markers=markers)
-    known, deploy = await known_groups(query, span, found.service, found.failures), await last_deploy(query)
+    known, deploy = await known_groups(query, span, found.failures), await last_deploy(query)
     return SelectionAnswer(
         time_range=TimeRange.of(span),
         service=found.service,

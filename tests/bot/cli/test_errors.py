@@ -7,6 +7,7 @@ import json
 import pytest
 from factories import make_errors
 
+from cogmeter.render.error_text import INNER_TITLE
 from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import Marker
 
@@ -55,6 +56,25 @@ def test_the_json_keeps_its_groups_and_gains_error_groups(cogmeter, failing):
     assert [(group["id"], group["count"]) for group in report["errorGroups"]] == [(1, 3), (2, 1)]
     (group,) = json.loads(cogmeter("errors", "--services", "core", "--operation", "go", "--json")[1])["errorGroups"]
     assert group["kind"] == "logged"
+
+
+def test_an_error_that_another_operation_raised_is_listed_with_it(cogmeter, seed, now_us):
+    rows = [
+        (service, name, now_us - MINUTE_US, 5, 1, "ValueError: no node a", None)
+        for service, name in (("discord.commands", "ask"), ("knowledge-graph", "query"))
+    ]
+
+    async def work(store):
+        await store.errors.add([make_errors("a", now_us - MINUTE_US)])
+
+    seed(rows, work=work)
+    out = cogmeter("errors", "--services", "discord.commands")[1]
+    assert f"{INNER_TITLE}:" in out.splitlines()
+    assert out.splitlines()[-1].split()[:2] == ["1", "1"]
+    assert "knowledge-graph / query" in out
+    assert "without a known place" not in out
+    assert INNER_TITLE not in cogmeter("errors", "--services", "knowledge-graph")[1]
+    assert INNER_TITLE not in cogmeter("errors")[1]  # its group is in the list
 
 
 def test_one_group_is_shown_with_its_stacks(cogmeter, failing):

@@ -5,6 +5,7 @@ import importlib
 import json
 import pkgutil
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from cogmeter_bot.demo.profiles import CALLBACKS, PROFILES, person_hashes
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import DAY_US, HOUR_US, Outcome
+from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, Outcome
 
 UNTIL_US = 1_795_000_000_000_000
 SETTINGS = Settings(
@@ -151,6 +152,22 @@ def test_each_error_that_ended_no_operation_happened_during_a_run_of_its_command
     for example in (example for batch in batches for example in batch.examples):
         _, end, took, *_ = runs[example.service, example.operation].T
         assert ((end - took <= example.at_us) & (example.at_us <= end)).any()
+
+
+def test_an_error_that_an_operation_inside_a_command_raised_is_counted_there_alone(week):
+    counted = Counter()
+    for batch in past_errors(week, UNTIL_US, 7, 1):
+        if batch.kind is ErrorKind.FAILED:
+            for (service, name, _), count in batch.counts.items():
+                counted[service, name] += count
+    series, _, _, outcome, *_ = week.table.T
+    failed, ask = np.isin(outcome, FAILURES), series == week.names.index((COMMANDS, "ask"))
+    passed_on = int((failed & ask & week.encloses).sum())
+    assert passed_on > 5
+    assert counted[COMMANDS, "ask"] == int((failed & ask).sum()) - passed_on
+    fetches = series == week.names.index(("web-crawling", "fetch"))
+    assert not (fetches & week.encloses).any()
+    assert counted["web-crawling", "fetch"] == int((failed & fetches).sum())
 
 
 async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts(stored_week):

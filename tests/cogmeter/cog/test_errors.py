@@ -8,6 +8,7 @@ from tests.factories import make_errors
 
 import cogmeter
 from cogmeter.cog.errors import PAGE
+from cogmeter.render.error_text import INNER_TITLE
 from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import DAY_US, Retention
 
@@ -64,6 +65,20 @@ async def test_service_period_and_kind_filter_the_list(move_in):
         ]:
             text = (await answer(home, **options)).embeds[0].description
             assert {name for name in names if f"Graph.{name}`" in text} == expected, options
+
+
+async def test_an_error_that_passed_through_a_command_is_listed_at_the_command_with_its_origin(move_in):
+    async with move_in() as home:
+        outer, inner = ("discord.commands", "ask"), ("web-crawling", "fetch")
+        with pytest.raises(LookupError), cogmeter.operation(*outer), cogmeter.operation(*inner):
+            raise LookupError("no host")
+        await home.flushed()
+        response = await answer(home, service="discord.commands")
+        (field,) = response.embeds[0].fields
+        assert field.name == INNER_TITLE
+        assert field.value == "**1** LookupError: no host: see error 1 in web-crawling / fetch"
+        assert "Error 1: LookupError" in str(response.components)
+        assert not (await answer(home, service="web-crawling")).embeds[0].fields
 
 
 async def test_an_unknown_service_is_refused_with_similar_names(move_in):

@@ -4,7 +4,7 @@ import pytest
 from factories import make_errors
 
 from cogmeter.query import errors
-from cogmeter.query.errors import TREND_DAYS, error_details, error_groups, group_of_failures, last_deploy
+from cogmeter.query.errors import TREND_DAYS, error_details, error_groups, group_of_failures, inner_errors, last_deploy
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period, Range, UnknownNameError
 from cogmeter_storage import open_store
@@ -157,4 +157,40 @@ async def test_failures_with_a_text_belong_to_the_only_group_of_their_type_and_o
         group = group_of_failures(failures(text), groups)
         assert (group and group.message) == message, text
         assert group is None or group.kind is ErrorKind.FAILED
-    assert group_of_failures(failures("NodeError: gone", operation="other"), groups) is None
+    assert group_of_failures(failures("NodeError: other", operation="other"), groups) is None
+
+
+async def test_an_error_that_another_operation_raised_is_found_there_by_its_text(store):
+    await store.errors.add(
+        [
+            make_errors("a", NOW_US, where=("web", "fetch"), message="no host 17"),
+            make_errors("b", NOW_US, where=("web", "fetch"), message="no host 18", kind=ErrorKind.LOGGED),
+            make_errors("c", NOW_US, where=("web", "fetch"), message="gone"),
+            make_errors("d", NOW_US, where=("graph", "query"), message="gone"),
+        ]
+    )
+    groups = await store.errors.groups(TODAY_US, NOW_US + 1)
+    by_text = {
+        "ValueError: no host 23": "no host 17",
+        "ValueError: gone": None,  # which of two raised it is not known
+        "KeyError: no host 17": None,
+    }
+    for text, message in by_text.items():
+        group = group_of_failures(failures(text, "discord.commands", "ask"), groups)
+        assert (group and group.message) == message, text
+
+
+async def test_the_inner_errors_of_a_service_are_its_failures_that_another_operation_counts(store, query):
+    ids = await store.series_ids([("discord.commands", "ask"), ("web", "fetch")])
+    rows = [
+        (ids[0], NOW_US - 3, 9, Outcome.ERROR, "ValueError: no node own", None),
+        (ids[0], NOW_US - 2, 9, Outcome.ERROR, "ValueError: no host", None),
+        (ids[0], NOW_US - 1, 9, Outcome.ERROR, "ValueError: no host", None),
+        (ids[1], NOW_US - 2, 5, Outcome.ERROR, "ValueError: no host", None),
+    ]
+    await store.append([rows], now_us=NOW_US)
+    await store.errors.add([make_errors("host", NOW_US, where=("web", "fetch"), message="no host")])
+    (inner,) = await inner_errors(query, DAY, ["discord.commands"])
+    assert (inner.failures.operation, inner.failures.count, inner.raised_in) == ("ask", 2, ("web", "fetch"))
+    assert await inner_errors(query, DAY, ["web"]) == []
+    assert await inner_errors(query, DAY, ["log"]) == []  # a service of errors without operations

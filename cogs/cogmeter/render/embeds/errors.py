@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.embeds.limits import VALUE
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.error_text import (
+    INNER_TITLE,
     KIND_TITLES,
     chain_lines,
     counted_days,
@@ -18,13 +20,16 @@ from cogmeter.render.error_text import (
     people_text,
     place_text,
     state_word,
+    type_text,
 )
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
-from cogmeter_storage.errors import ErrorKind
+from cogmeter_storage.errors import ErrorKind, headline
 
 if TYPE_CHECKING:
-    from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend
+    from collections.abc import Sequence
+
+    from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend, InnerError
     from cogmeter_storage.errors import ErrorExample, ErrorGroup
     from cogmeter_storage.model import Marker
 
@@ -34,23 +39,41 @@ LISTED: Final = 5  # services and examples
 
 
 def error_list_embed(
-    errors: ErrorList, *, service: str | None, kind: ErrorKind | None, page: int, now_us: int
+    errors: ErrorList,
+    *,
+    service: str | None,
+    kind: ErrorKind | None,
+    page: int,
+    now_us: int,
+    inner: Sequence[InnerError] = (),
 ) -> discord.Embed:
-    """Return a page, counted from 0, of the error groups of a range."""
+    """Return a page, counted from 0, of the error groups of a range, with the ``inner`` errors of the service."""
     of = "" if service is None else f" of {plain(service, 80)}"
     title = "Errors" if kind is None else f"{kind.value.capitalize()} errors"
     open_groups = any(trend.group.resolved_us is None for trend in errors.groups)
     embed = discord.Embed(
         title=f"{title}{of} ({formatting.clean(errors.range.label)})",
         description="\n".join(line for trend in errors.groups for line in _lines(trend, errors.deploy, now_us))
-        or "No errors in this period.",
+        or ("No errors were raised in this service in this period." if inner else "No errors in this period."),
         colour=(DisplayState.DEGRADED if open_groups else DisplayState.HEALTHY).colour,
     )
+    if inner:
+        lines = list(map(_inner_line, inner[:LISTED]))
+        if len(inner) > LISTED:
+            lines.append(f"and {formatting.exact(len(inner) - LISTED)} more")
+        embed.add_field(name=INNER_TITLE, value="\n".join(lines), inline=False)
     days = counted_days(errors.range.since_us, errors.range.until_us)
     more = errors.next_offset is not None
     pages = f" · Page {page + 1}" + (", more on the next page" if more else ", last page") if more or page else ""
     embed.set_footer(text=days + pages)
     return fit(embed)
+
+
+def _inner_line(inner: InnerError) -> str:
+    """Return failures whose error another operation counts, with the number of its group."""
+    error = plain(headline(type_text(inner.group.type), inner.group.message), 90)
+    place = plain(label(*inner.raised_in), 60)
+    return f"**{formatting.exact(inner.failures.count)}** {error}: see error {inner.group.id} in {place}"
 
 
 def error_details_embed(details: ErrorDetails, now_us: int) -> discord.Embed:

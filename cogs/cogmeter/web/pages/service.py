@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BeforeValidator
 
 from cogmeter.diagnostics.judgement import exceeded
+from cogmeter.query.errors import known_groups, raised_inside
 from cogmeter.query.slow import slow_runs
 from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
@@ -47,6 +48,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     stored = (ids, span.since_us, span.until_us)
     ids_by_name = {series.operation: [series.id] for series in await store.series() if series.service == service}
     slow = await slow_runs(query, span, service, operation)
+    groups = await store.failure_groups(*stored, limit=GROUPS)
     top, deploy = await top_errors(view, service=service, operation=operation, limit=GROUPS)
     health = view.shared.health
     whole = await health.of(service, None)
@@ -71,7 +73,8 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         histogram=await histogram(store, ids, span, stats.total),
         top_errors=top,
         deploy=deploy,
-        groups=await store.failure_groups(*stored, limit=GROUPS),
+        groups=groups,
+        inner_errors=raised_inside(groups, await known_groups(query, span, groups)),
         recent=await store.recent(*stored, limit=LISTED),
         slowest=await store.slowest(*stored, limit=LISTED),
         traces=waterfalls(slow),

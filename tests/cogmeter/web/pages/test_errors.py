@@ -8,6 +8,7 @@ import pytest
 from factories import make_errors
 from large_dataset import HOSTILE, LONG, SECRET
 
+from cogmeter.render.error_text import INNER_TITLE
 from cogmeter.web.pages.errors import ROWS
 from cogmeter_storage.errors import ErrorKind
 
@@ -53,6 +54,33 @@ async def test_other_services_and_operations_do_not_show_it(failing):
         assert PLACE not in await text_of(web, "/performance/services/context-memory")
         assert PLACE not in await text_of(web, f"{PAGE}?service=context-memory")
         assert PLACE in await text_of(web, "/performance/services/knowledge-graph?operation=query")
+
+
+async def test_an_error_that_passed_through_an_outer_operation_is_listed_there_with_its_origin(failing):
+    async with failing() as web:
+        outer, inner = ("discord.commands", "ask"), ("web-crawling", "fetch")
+        operation = web.monitor.recorder.operation
+        with pytest.raises(LookupError), operation(*outer), operation(*inner):
+            raise LookupError("no host")
+        await web.flushed()
+        command, crawling = "/performance/services/discord.commands?operation=ask", "/performance/services/web-crawling"
+        for path in (command, f"{PAGE}?service=discord.commands"):
+            page = await text_of(web, path)
+            assert INNER_TITLE in page
+            assert f"{PAGE}?group=2" in page
+            assert f"{crawling}?operation=fetch" in page
+        for path in (crawling, f"{PAGE}?service=web-crawling"):
+            page = await text_of(web, path)
+            assert f"{PAGE}?group=2" in page
+            assert INNER_TITLE not in page
+        url = "/api/performance/error-groups?services="
+        found = (await web.get(f"{url}discord.commands")).json()
+        assert found["groups"] == []
+        (failures,) = found["raisedInside"]
+        assert (failures["groupId"], failures["operation"], failures["count"]) == (2, "ask", 1)
+        assert failures["raisedIn"] == {"service": "web-crawling", "operation": "fetch", "count": 1}
+        found = (await web.get(f"{url}web-crawling")).json()
+        assert ([group["count"] for group in found["groups"]], found["raisedInside"]) == ([1], [])
 
 
 async def test_a_group_is_shown_with_its_stack_and_own_frames_are_marked(failing):
