@@ -54,7 +54,8 @@ def _title(by: str) -> str:
 
 
 def _page(answer: Costs, title: str) -> OutputPage:
-    from cogmeter.render.cost_text import NO_COSTS, money, rough_money
+    from cogmeter.render.cost_text import CALL, NO_COSTS, money, rough_money
+    from cogmeter.render.formatting import counted
 
     total, forecast = answer.total, answer.forecast
     if not total.operations:
@@ -68,7 +69,7 @@ def _page(answer: Costs, title: str) -> OutputPage:
     whole = "hours" if answer.step_seconds < DAY_S else "days"
     blocks: list[Block] = [
         LabelledValue("Covers", f"whole {whole} (UTC) since {answer.time_range.since:%Y-%m-%d %H:%M}"),
-        LabelledValue("Total", f"{money(total.cost_micro_usd)} for {total.operations:,} operations"),
+        LabelledValue("Total", f"{money(total.cost_micro_usd)} for {counted(total.operations, CALL)}"),
         LabelledValue(
             "Tokens", f"{total.tokens_in:,} input ({total.cached_tokens:,} cached), {total.tokens_out:,} output"
         ),
@@ -93,12 +94,16 @@ def _page(answer: Costs, title: str) -> OutputPage:
 
 def _groups(answer: Costs) -> Table:
     from cogmeter.render.cost_text import group_text, money
+    from cogmeter.render.formatting import NOTHING
 
+    uses = any(one.uses is not None for one in answer.groups)
     columns = [
         Column(_title(answer.by), flexible=True),
         Column("money", right=True),
         Column("share", right=True, hides=3),
-        Column("ops", right=True, hides=2),
+        Column("calls", right=True, hides=2),
+        *([Column("uses", right=True, hides=3)] if uses else []),
+        Column("per 1,000 uses" if uses else "per 1,000", right=True, hides=5),
         Column("input", right=True, hides=1),
         Column("output", right=True, hides=1),
         Column("no price", right=True, style=BAD, hides=4),
@@ -109,6 +114,8 @@ def _groups(answer: Costs) -> Table:
             money(one.cost_micro_usd),
             share(one.cost_micro_usd, answer.total.cost_micro_usd) if answer.total.cost_micro_usd else "",
             f"{one.operations:,}",
+            *([NOTHING if one.uses is None else f"{one.uses:,}"] if uses else []),
+            NOTHING if one.per_thousand_micro_usd is None else money(one.per_thousand_micro_usd),
             f"{one.tokens_in:,}",
             f"{one.tokens_out:,}",
             f"{one.unpriced_operations:,}" if one.unpriced_operations else "",
@@ -137,10 +144,11 @@ def _bars(answer: Costs) -> list[str]:
 def _missing(answer: Costs) -> list[Block]:
     if not answer.total.unpriced_operations:
         return []
+    from cogmeter.render.cost_text import CALL
     from cogmeter.render.formatting import counted
 
     lines = [
-        f"{one_line(one.name) or '(no model named)'}: {counted(one.unpriced_operations, 'operation')}"
+        f"{one_line(one.name) or '(no model named)'}: {counted(one.unpriced_operations, CALL)}"
         for one in answer.unpriced
     ]
     fix = answer.price_problem or "set PERFORMANCE_COST_PRICES, for example my-model=2.50/10"

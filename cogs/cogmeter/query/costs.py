@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from cogmeter.recording.service_names import BY_OPERATION, label
 from cogmeter.times import utc
 from cogmeter_storage.costs import CostSums
 from cogmeter_storage.model import DAY_US, HOUR_US
@@ -81,6 +82,20 @@ class CostReport:
     price_source: str = ""  # where prices come from, with version and date
     price_problem: str = ""  # why no price list is used
     services: tuple[str, ...] | None = field(default=None)  # of which they are; None: all
+    uses: Mapping[str, int] = field(default_factory=dict)  # by group, if groups are what people use: see ``used``
+
+    def per_thousand(self, name: str, sums: CostSums) -> int | None:
+        """Return the micro-dollars of 1,000 uses of a group, or of 1,000 calls where its uses are not counted.
+
+        Return None for a group without uses, whose money belongs to no use.
+        """
+        times = self.uses.get(name, 0) if used(self.by) else sums.operations
+        return round(1_000 * sums.micro_usd / times) if times else None
+
+
+def used(by: CostGrouping) -> bool:
+    """Return whether the groups are commands or replies, whose uses are counted apart from the calls inside them."""
+    return by in {"command", "reply"}
 
 
 async def cost_report(
@@ -99,6 +114,7 @@ async def cost_report(
     state = _state(await store.own.get_value(STATE_KEY))
     prices = state.get("prices")
     today, known_us = now_us // DAY_US, state.get("since")
+    uses_since_us = max(since_us, (known_us or since_us) // HOUR_US * HOUR_US)
     return CostReport(
         range=replace(span, since_us=since_us),
         by=by,
@@ -112,7 +128,20 @@ async def cost_report(
         price_source=str(prices.get("source", "")) if isinstance(prices, dict) else "",
         price_problem=str(prices.get("problem", "")) if isinstance(prices, dict) else "",
         services=named,
+        uses=await _uses(store, uses_since_us, until_us, by) if used(by) else {},
     )
+
+
+async def _uses(store: Store, since_us: int, until_us: int, by: CostGrouping) -> dict[str, int]:
+    """Return the operations of commands, components and replies by group; those of no group are left out."""
+    known = [series for series in await store.series() if series.service in BY_OPERATION]
+    totals = await store.totals(since_us, until_us, groups={series.id: place for place, series in enumerate(known)})
+    uses: dict[str, int] = {}
+    for series, operations in zip(known, totals.counts.sum(axis=0).tolist(), strict=True):
+        name = group_name(by, label(series.service, series.operation))
+        if name != NONE_TITLES[by]:
+            uses[name] = uses.get(name, 0) + operations
+    return uses
 
 
 def forecast(daily: Mapping[int, int], known_us: int, now_us: int) -> CostForecast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.query.costs import NONE_TITLES, TITLES
+from cogmeter.query.costs import NONE_TITLES, TITLES, used
 from cogmeter.render import formatting
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.costs import CostSums
 
 NO_COSTS: Final = "No tokens and no costs were recorded in this period."
+CALL: Final = "model call"  # an operation with tokens or money; a command may have several
 MODELS: Final = 5  # unknown models that are named
 PEOPLE: Final = ("guild", "user")
 
@@ -34,6 +35,11 @@ def rough_money(micro_usd: int) -> str:
 def title(by: CostGrouping) -> str:
     """Return the title of a grouping: ``Cost by server``."""
     return f"Cost by {TITLES[by]}"
+
+
+def per_thousand_title(by: CostGrouping) -> str:
+    """Return the title of the money of 1,000 uses of a group, or of 1,000 calls where its uses are not counted."""
+    return "Per 1,000 uses" if used(by) else f"Per 1,000 {CALL}s"
 
 
 def group_text(by: CostGrouping, name: str, names: Mapping[str, str] | None = None) -> str:
@@ -62,7 +68,7 @@ def missing_money(report: CostReport) -> str:
     """Return why money is missing and the next step; an empty text if all operations have a price."""
     if not report.total.unpriced:
         return ""
-    count = formatting.counted(report.total.unpriced, "operation")
+    count = formatting.counted(report.total.unpriced, CALL)
     names = [formatting.cut(formatting.clean(name), 60) for name in report.unpriced if name]
     listed = ", ".join(names[:MODELS]) + (f" and {len(names) - MODELS} more" if len(names) > MODELS else "")
     if report.price_problem:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from cogmeter.query.costs import CostGrouping, cost_report
+from cogmeter.query.costs import CostGrouping, cost_report, used
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, rounded
 from cogmeter.schemas.times import Instant, utc_or_none
@@ -28,7 +28,7 @@ OTHERS: Final = "(others)"
 class Cost(Schema):
     """Cost of the operations whose metadata contains it."""
 
-    operations: int
+    operations: int = Field(description="Calls with tokens or costs; a use of a command may have several, or none")
     tokens_in: int = Field(description="Cached ones included")
     tokens_out: int
     cached_tokens: int = Field(default=0, description="The part of tokensIn that was read from a cache")
@@ -49,6 +49,10 @@ class CostGroupAnswer(Cost):
     """Cost of one group."""
 
     name: str = Field(description="A command, reply, model or service, or the keyed hash of a guild or user")
+    uses: int | None = Field(default=None, description="Uses of a command or reply; null for other groups")
+    per_thousand_micro_usd: int | None = Field(
+        default=None, description="Money of 1,000 uses of a command or reply, of 1,000 operations of other groups"
+    )
 
 
 class CostStep(Cost):
@@ -108,11 +112,21 @@ async def costs_answer(
         by=by,
         counted_since=utc_or_none(report.since_us),
         total=_cost(report.total),
-        groups=_groups(report.groups[:limit]),
+        groups=[
+            CostGroupAnswer(
+                name=safe.text(name),
+                uses=report.uses.get(name) if used(by) else None,
+                per_thousand_micro_usd=report.per_thousand(name, sums),
+                **_fields(sums),
+            )
+            for name, sums in report.groups[:limit]
+        ],
         groups_total=len(report.groups),
         step_seconds=report.step_us // 1_000_000,
         steps=_steps(report),
-        unpriced=_groups([*report.unpriced.items()][:limit]),
+        unpriced=[
+            CostGroupAnswer(name=safe.text(name), **_fields(sums)) for name, sums in [*report.unpriced.items()][:limit]
+        ],
         today=_cost(report.today),
         yesterday=_cost(report.yesterday),
         forecast=_forecast(report.forecast),
@@ -135,10 +149,6 @@ async def _lines(store: Store, span: Range, services: list[str] | None) -> list[
         )
         for group in found
     ]
-
-
-def _groups(groups: list[tuple[str, CostSums]]) -> list[CostGroupAnswer]:
-    return [CostGroupAnswer(name=safe.text(name), **_fields(sums)) for name, sums in groups]
 
 
 def _steps(report: CostReport) -> list[CostStep]:

@@ -32,13 +32,43 @@ def test_groups_tokens_money_and_unknown_models_are_listed(cogmeter, spent):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "Cost by command (Last 30 Days)"
-    assert "Total: $0.0035 for 3 operations" in lines
+    assert "Total: $0.0035 for 3 model calls" in lines
     assert "Tokens: 1,050 input (400 cached), 105 output" in lines
     assert any(line.split()[:3] == ["/ask", "$0.0035", "100%"] for line in lines)
     assert any(line.startswith("(replies to messages)") for line in lines)
-    assert any("nobody-knows: 1 operation" in line for line in lines)
+    assert any("nobody-knows: 1 model call" in line for line in lines)
     assert any("PERFORMANCE_COST_PRICES" in line for line in lines)
     assert "Prices: genai-prices 0.2.3" in lines
+
+
+def test_the_uses_of_a_command_are_not_the_calls_inside_it(cogmeter, seed, now_us):
+    async def add_costs(store):
+        hour = now_us // HOUR_US * HOUR_US
+        lines = {
+            CostKey(hour, "ai", "/ask", "gpt-4o"): CostSums(8, 1_000, 100, 0, 6_000),
+            CostKey(hour, "ai", "reply on_message", "gpt-4o"): CostSums(2, 1_000, 100, 0, 1_000),
+            CostKey(hour, "ai", "", "gpt-4o"): CostSums(1, 1_000, 100, 0, 500),
+        }
+        await store.costs.add(lines, key="alerts.spending", state=b"{}")
+
+    names = [("discord.commands", "ask")] * 4 + [("discord.replies", "on_message")] * 2
+    seed([(*name, now_us - 9 - number, 5_000, 0, None, None) for number, name in enumerate(names)], work=add_costs)
+
+    def groups(by):
+        found = json.loads(cogmeter("cost", "--by", by, "--json")[1])["groups"]
+        return {one["name"]: (one["operations"], one["uses"], one["perThousandMicroUsd"]) for one in found}
+
+    assert groups("command") == {
+        "/ask": (8, 4, 1_500_000),
+        "(replies to messages)": (2, 2, 500_000),
+        "(no command)": (1, None, None),
+    }
+    assert groups("reply")["reply on_message"] == (2, 2, 500_000)
+    assert groups("model") == {"gpt-4o": (11, None, 681_818)}
+    out = cogmeter("cost")[1]
+    assert "per 1,000 uses" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("/ask")]
+    assert line.split()[3:6] == ["8", "4", "$1.50"]
 
 
 def test_the_column_of_operations_without_a_price_is_there_only_if_there_are_any(cogmeter, spent):

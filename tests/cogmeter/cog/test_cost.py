@@ -49,8 +49,8 @@ async def test_commands_and_replies_pay_for_what_runs_below_them(move_in):
         await asked(home)
         embed, _ = await answer(home)
         assert embed.title == "Cost by command (last 30 days)"
-        assert embed.description.startswith("**$0.0070** for 2 operations · 2 k input, 200 output tokens")
-        assert "**/ask** $0.0035 · 50%" in embed.description
+        assert embed.description.startswith("**$0.0070** for 2 model calls · 2 k input, 200 output tokens")
+        assert "**/ask** $0.0035 · 50% · 1 call · 1 use · $3.50 per 1,000 uses · " in embed.description
         assert "**(replies to messages)** $0.0035" in embed.description
         assert embed.image.url.startswith("attachment://") or CHART_NAME in embed.image.url
         replies, _ = await answer(home, by="reply")
@@ -90,7 +90,7 @@ async def test_a_price_that_is_missing_is_named_with_the_setting_that_adds_it(mo
         await home.flushed()
         embed, _ = await answer(home, by="model")
     assert "**mine** $1.00" in embed.description
-    assert "No price is known for 1 operation of these models" in embed.description
+    assert "No price is known for 1 model call of these models" in embed.description
     assert "PERFORMANCE\\_COST\\_PRICES=" in embed.description
     assert "@everyone" not in embed.description
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from cogmeter.query.costs import TITLES
+from cogmeter.query.costs import TITLES, used
 from cogmeter.render import formatting
 from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.cost_text import (
+    CALL,
     NO_COSTS,
     forecast_text,
     group_text,
@@ -67,9 +68,7 @@ def _description(report: CostReport, names: Mapping[str, str], page: int, missin
             NO_COSTS,
             "Add tokens to your operations with `cogmeter.usage(response)`, or set `PERFORMANCE_WATCH_LLM=true`.",
         ]
-    lines = [
-        f"**{money(total.micro_usd)}** for {formatting.counted(total.operations, 'operation')} · {tokens_text(total)}"
-    ]
+    lines = [f"**{money(total.micro_usd)}** for {formatting.counted(total.operations, CALL)} · {tokens_text(total)}"]
     if missing:
         lines.append(f"\N{WARNING SIGN}\N{VARIATION SELECTOR-16} {plain(missing, 700)}")
     shown = report.groups[page * PAGE : (page + 1) * PAGE]
@@ -81,7 +80,10 @@ def _line(report: CostReport, name: str, sums: CostSums, names: Mapping[str, str
     parts = [f"**{plain(group_text(report.by, name, names), 80)}** {money(sums.micro_usd)}"]
     if report.total.micro_usd:
         parts.append(formatting.percent(sums.micro_usd / report.total.micro_usd))
-    parts.append(formatting.counted(sums.operations, "op"))
+    parts.append(formatting.counted(sums.operations, "call"))
+    per_thousand = report.per_thousand(name, sums) if used(report.by) else None
+    if per_thousand is not None:
+        parts += [formatting.counted(report.uses[name], "use"), f"{money(per_thousand)} per 1,000 uses"]
     parts.append(f"{formatting.count(sums.tokens_in + sums.tokens_out)} tokens")
     if sums.unpriced:
         parts.append(f"{formatting.exact(sums.unpriced)} without a price")
