@@ -26,9 +26,9 @@ ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of 
 class Gateway(Surface):
     """Counters since loading and present gauges, and the counts of joined and left guilds; no operations.
 
-    ``identifies`` counts new sessions (READY), ``resumes`` continued ones (RESUMED), ``reconnects`` both without each
-    shard's first session. ``disconnects`` counts lost connections with a session, not failed attempts to reconnect.
-    Each is counted by shard.
+    ``identifies`` counts new sessions (READY), with those that had begun before loading; ``resumes`` continued ones
+    (RESUMED), ``reconnects`` both without each shard's first session. ``disconnects`` counts lost connections with a
+    session, not failed attempts to reconnect. Each is counted by shard.
     """
 
     name = "gateway"
@@ -45,6 +45,8 @@ class Gateway(Surface):
         sessions = [(shard, ws) for shard, ws in sockets_of(self.context.bot) if _has_session(ws)]
         self._had_session.update(shard for shard, _ in sessions)
         self._up.update(shard for shard, ws in sessions if _is_open(ws))
+        for shard, _ in sessions:
+            self._counts[shard]["identifies"] = 1
         parsers = self.context.bot._connection.parsers  # noqa: SLF001 - see arrivals.py
         self.hooks += [
             Hook("identifies", parsers, "READY", self._counting(self._identified), expects=["data"]),
