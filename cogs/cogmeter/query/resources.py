@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
     from cogmeter.query.query import Query
     from cogmeter.query.records import Range
+    from cogmeter_storage.base import Store
     from cogmeter_storage.model import Marker, SampleStep
 
 START: Final = "start"  # the kind of a marker
 LEAST_POINTS: Final = 8  # of a growth
 LEAST_US: Final = 2 * HOUR_US  # of a growth
+SAMPLED_US: Final = 2 * DAY_US  # in longer ranges, samples of counters are read in bins
+SAMPLE_US: Final = 1_000_000  # samples are further apart
+BIN_US: Final = HOUR_US // 4  # divides the time since 1970, so that a later range has the same bins
 STEADY: Final = 0.5  # Kendall's tau from which a resource counts as growing
 LEAST_GROWTH: Final = 0.01  # per day, as a share of the median: less is not named
 
@@ -62,8 +66,9 @@ class ResourceLine:
 
     @property
     def latest(self) -> float | None:
-        """The newest value."""
-        return next((value for value in reversed(self.values) if value is not None), None)
+        """The newest value; a number of things, such as threads, is a whole number."""
+        newest = next((value for value in reversed(self.values) if value is not None), None)
+        return float(round(newest)) if newest is not None and self.resource.unit == "count" else newest
 
     @property
     def mean(self) -> float | None:
@@ -73,8 +78,21 @@ class ResourceLine:
 
     @property
     def peak(self) -> float | None:
-        """The highest sample."""
+        """The highest sample; of a counter, its highest increase per second between two samples."""
         return max((value for value in self.highest if value is not None), default=None)
+
+
+class Increase(NamedTuple):
+    """The increase of a counter between two samples."""
+
+    step: int  # of the range, in which the later sample is
+    amount: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """The increase per second."""
+        return self.amount / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +120,7 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     """
     names = [resource.gauge for resource in RESOURCES]
     steps = await query.store.sample_steps(names, span.since_us, span.until_us, step_us=span.step_us)
+    rates = await _rates(query.store, span)
     markers = tuple(await query.store.markers(span.since_us, span.until_us))
     sampled = [number for found in steps.values() for number in found]
     if not sampled:
@@ -111,7 +130,12 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     run = _longest_run(edges, span, markers)
     numbers = range(first, last + 1)
     found = [(resource, steps[resource.gauge]) for resource in RESOURCES if steps[resource.gauge]]
-    lines = tuple(_line(resource, its_steps, numbers, edges, run) for resource, its_steps in found)
+    lines = tuple(
+        _rate_line(resource, rates[resource.gauge], numbers)
+        if resource.counter
+        else _line(resource, its_steps, numbers, edges, run)
+        for resource, its_steps in found
+    )
     return ResourceUse(span, span.step_us, edges, lines, run, markers)
 
 
@@ -125,9 +149,6 @@ def _longest_run(edges: Sequence[int], span: Range, markers: Sequence[Marker]) -
 def _line(
     resource: Resource, steps: Mapping[int, SampleStep], numbers: range, edges: Sequence[int], run: tuple[int, int]
 ) -> ResourceLine:
-    if resource.counter:
-        rates = _rates(steps, numbers)
-        return ResourceLine(resource, rates, rates, rates, None)
     known = [steps.get(number) for number in numbers]
     lowest, mean, highest = (
         tuple(None if step is None else getattr(step, name) * resource.factor for step in known)
@@ -142,20 +163,48 @@ def _line(
     return ResourceLine(resource, values, lowest, highest, slope, steady)
 
 
-def _rates(steps: Mapping[int, SampleStep], numbers: range) -> tuple[float | None, ...]:
-    """Return the increase of a counter per second in each step; a counter that fell was reset, and began at 0.
+async def _rates(store: Store, span: Range) -> dict[str, list[Increase]]:
+    """Return the increases of each counter between neighbouring samples, in order of time.
 
-    The increase is that of the highest samples, over the time between the last ones of two neighbouring steps.
+    They depend on the samples and not on the steps of the range, so the highest one stays the highest while the range
+    moves on. A counter that fell was reset, and began at 0. Over a gap of more than two steps nothing is known.
     """
-    rates: list[float | None] = [None]
-    for before, number in pairwise(numbers):
-        earlier, step = steps.get(before), steps.get(number)
-        if earlier is None or step is None:
-            rates.append(None)
-            continue
-        increase = step.highest - earlier.highest if step.highest >= earlier.highest else step.highest
-        rates.append(increase / ((step.last_us - earlier.last_us) / 1e6))
-    return tuple(rates)
+    names = [resource.gauge for resource in RESOURCES if resource.counter]
+    bin_us = SAMPLE_US if span.until_us - span.since_us <= SAMPLED_US else BIN_US
+    since_us = span.since_us // bin_us * bin_us
+    found = await store.sample_steps(names, since_us, span.until_us, step_us=bin_us)
+    rates: dict[str, list[Increase]] = {}
+    for name in names:
+        bins = sorted(found[name].items())
+        rates[name] = [
+            Increase(
+                max(later.last_us - span.since_us, 0) // span.step_us,
+                later.highest - earlier.highest if later.highest >= earlier.highest else later.highest,
+                (later.last_us - earlier.last_us) / 1e6,
+            )
+            for (_, earlier), (_, later) in pairwise(bins)
+            if later.last_us - earlier.last_us < 2 * span.step_us
+        ]
+    return rates
+
+
+def _rate_line(resource: Resource, increases: Sequence[Increase], numbers: range) -> ResourceLine:
+    """Return the mean increase per second in each step, with the lowest and the highest between two samples."""
+    by_step: dict[int, list[Increase]] = {}
+    for increase in increases:
+        by_step.setdefault(increase.step, []).append(increase)
+    known = [by_step.get(number) for number in numbers]
+    return ResourceLine(
+        resource,
+        tuple(None if each is None else _mean_rate(each) for each in known),
+        tuple(None if each is None else min(one.rate for one in each) for each in known),
+        tuple(None if each is None else max(one.rate for one in each) for each in known),
+        None,
+    )
+
+
+def _mean_rate(increases: Sequence[Increase]) -> float:
+    return sum(one.amount for one in increases) / sum(one.seconds for one in increases)
 
 
 def growth(times_us: Sequence[int], values: Sequence[float]) -> tuple[float | None, float]:

@@ -31,7 +31,9 @@ class ResourceAnswer(Schema):
     unit: str = Field(description="percent (of a core), bytes, duration (microseconds), bytes/s or count")
     latest: Number | None
     mean: Number | None
-    peak: Number | None = Field(description="The highest sample")
+    peak: Number | None = Field(
+        description="The highest sample; of a counter, its highest increase per second between two samples"
+    )
     growth_per_day: Number | None = Field(
         description="In the unit per day, over the longest run; null if less than two hours of it are known"
     )

@@ -65,10 +65,41 @@ async def test_a_counter_becomes_a_rate_and_begins_again_after_a_reset(store, qu
 
     await sampled(store, SENT, sent)
     values = line_of(await resources(query, SPAN), "sent").values
-    assert values[0] is None
+    assert values[0] == pytest.approx(1_000.0)
     assert values[1] == pytest.approx(1_000.0)
     assert values[-1] == pytest.approx(1.0)
     assert all(value is None or 0 <= value <= 1_001 for value in values)
+
+
+@pytest.mark.parametrize("length_us", [HOUR_US, DAY_US, 7 * DAY_US], ids=["an hour", "a day", "a week"])
+async def test_the_highest_rate_stays_the_highest_while_the_range_moves_on(store, query, length_us):
+    def sent(since_us):  # 10 B/s, with a minute of 500 B/s after two hours and a few minutes
+        return since_us / 1e5 + min(max(since_us - 2 * HOUR_US - 7 * MINUTE_US, 0), MINUTE_US) * 490 / 1e6
+
+    await sampled(store, SENT, sent, until_us=NOON + 3 * HOUR_US, every_us=MINUTE_US // 4)
+    first_us = NOON + (130 if length_us == HOUR_US else 180) * MINUTE_US
+    ends_us = range(first_us, first_us + 20 * MINUTE_US, MINUTE_US)
+    peaks = {line_of(await resources(query, Range(end - length_us, end, "moving")), "sent").peak for end in ends_us}
+    assert len({round(peak, 3) for peak in peaks}) == 1
+    assert (min(peaks) == pytest.approx(500.0)) == (length_us <= DAY_US)  # in a week, a quarter of an hour is averaged
+    assert min(peaks) > 10.0
+
+
+async def test_two_samples_in_one_step_are_a_rate_and_one_is_not_known(store, query):
+    await store.add_samples(NOON, {SENT: 100.0})
+    line = line_of(await resources(query, SPAN), "sent")
+    assert (line.values, line.latest, line.peak) == ((None,), None, None)
+    await store.add_samples(NOON + 15_000_000, {SENT: 400.0})
+    line = line_of(await resources(query, SPAN), "sent")
+    assert (line.values, line.latest, line.peak) == ((20.0,), 20.0, 20.0)
+
+
+async def test_the_newest_number_of_threads_is_a_whole_number(store, query):
+    for at_us, threads in enumerate((9.0, 9.0, 10.0)):
+        await store.add_samples(NOON + at_us, {"resources.threads": threads})
+    line = line_of(await resources(query, SPAN), "threads")
+    assert (line.latest, line.peak) == (9.0, 10.0)
+    assert line.mean == pytest.approx(28 / 3)
 
 
 async def test_a_gap_has_no_values(store, query):
