@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cogmeter_bot.demo.profiles import activity
+from cogmeter.recording.service_names import REST
+from cogmeter.watch.rest.budget import INVALID_LIMIT, WINDOW_S
+from cogmeter_bot.demo.profiles import LIMITED, activity
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
     import discord
     from numpy.random import Generator
+    from numpy.typing import NDArray
 
+    from cogmeter_bot.demo.history import GeneratedHistory
     from cogmeter_storage.base import Store
 
 HEARTBEAT_S: Final = 41.25  # the interval that Discord requests
@@ -26,7 +30,7 @@ SLOWDOWN: Final = 8.0
 # A bot samples every 15 s; these steps are enough for every chart, and are written 100 times faster.
 STEP_US: Final = 10 * MINUTE_US
 FINE_STEP_US: Final = 2 * MINUTE_US  # in the last day
-RATE_LIMITED_HOURS: Final = ((-77.0, -76.6), (-4.0, -3.8))  # before now
+WINDOW_US: Final = int(WINDOW_S * 1e6)  # of the rate limits
 SHORT_BLOCK_MS: Final = (160.0, 420.0)
 
 
@@ -70,19 +74,30 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-async def store_gauges(store: Store, *, until_us: int, days: float, seed: int) -> None:
-    """Store the gauges of the ``days`` before ``until_us``."""
+async def store_gauges(store: Store, history: GeneratedHistory, *, until_us: int, days: float, seed: int) -> None:
+    """Store the gauges of the ``days`` before ``until_us``; the rate limits are those of the history's requests."""
     rng = np.random.default_rng(seed + 2)
+    limited_us = rate_limits(history)
     for at_us in _sample_times(until_us, days):
-        await store.add_samples(at_us, past_gauges(rng, at_us, until_us))
+        first, last = np.searchsorted(limited_us, (at_us - WINDOW_US, at_us), side="right").tolist()
+        await store.add_samples(at_us, past_gauges(rng, at_us, until_us, limited=last - first))
 
 
-def past_gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
-    """Return all gauges at a time in the past, under the names that the watch uses."""
+def rate_limits(history: GeneratedHistory) -> NDArray[np.int64]:
+    """Return the times of the requests to Discord that a rate limit rejected, oldest first."""
+    requests = [number for number, (service, _) in enumerate(history.names) if service == REST]
+    series, end, _, _, error, _ = history.table.T
+    return end[np.isin(series, requests) & (error == history.errors.index(LIMITED))]
+
+
+def past_gauges(rng: Generator, at_us: int, now_us: int, *, limited: int = 0) -> dict[str, float]:
+    """Return all gauges at a time in the past, under the names that the watch uses.
+
+    ``limited`` is the number of requests that a rate limit rejected in the last WINDOW_US.
+    """
     hours, load = (at_us - now_us) / HOUR_US, float(activity(at_us))
     lag_ms = 0.25 * (0.7 + 0.3 * load) * float(rng.lognormal(0.0, 0.25))
     blocked_ms = float(rng.uniform(*SHORT_BLOCK_MS)) if rng.random() < 0.02 else 0.0
-    limited = float(rng.poisson(14.0)) if any(start <= hours < end for start, end in RATE_LIMITED_HOURS) else 0.0
     resumed = 1.0 if hours >= SLOW_HOURS[1] else 0.0
     return {
         "gateway.latency_ms.shard_0": latency_ms(at_us, now_us=now_us),
@@ -95,12 +110,12 @@ def past_gauges(rng: Generator, at_us: int, now_us: int) -> dict[str, float]:
         "loop.lag_p50_ms": lag_ms,
         "loop.lag_p99_ms": lag_ms * 9.0 * float(rng.lognormal(0.0, 0.3)) + blocked_ms / 20,
         "loop.lag_max_ms": lag_ms * 30.0 * float(rng.lognormal(0.0, 0.4)) + blocked_ms,
-        "rest.rate_limited.user": limited,
-        "rest.rate_limited.shared": float(rng.poisson(0.3 * load)),
+        "rest.rate_limited.user": float(limited),
+        "rest.rate_limited.shared": 0.0,
         "rest.rate_limited.global": 0.0,
         "rest.rate_limited.proxy": 0.0,
         "rest.rate_limit_wait_s": limited * 0.8,
-        "rest.invalid_share": (limited + float(rng.poisson(3.0 * load))) / 10_000,
+        "rest.invalid_share": limited / INVALID_LIMIT,
         "resources.memory_bytes": 1e6 * (160.0 + 14.0 * load + float(rng.normal(0.0, 1.2))),
         "resources.cpu_percent": 2.2 + 2.5 * load * float(rng.lognormal(0.0, 0.3)),
     }

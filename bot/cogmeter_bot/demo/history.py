@@ -14,6 +14,7 @@ from cogmeter_bot.demo.profiles import (
     CALLBACKS,
     FIRST_RESPONSES,
     GUILDS,
+    MESSAGES,
     NEAR_MISS_MS,
     PROFILES,
     USERS,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import Row, TraceRecord
 
+RATE_LIMITED_HOURS: Final = ((-77.0, -76.6), (-4.0, -3.8))  # before now: Discord limited the bot's messages
+RATE_LIMITED: Final = 0.7  # of them
 VARIANTS: Final = 512  # metadata variants of a profile's short operations, and of its long ones
 
 
@@ -205,6 +208,9 @@ def _incident_effect(profile: Profile, hours: NDArray[np.float64]) -> tuple[NDAr
             inside = (hours >= incident.start) & (hours < incident.end)
             slowdown[inside] *= incident.slowdown
             failure_rate[inside] += incident.failure_rate
+    if profile is MESSAGES:
+        for start, end in RATE_LIMITED_HOURS:
+            failure_rate[(hours >= start) & (hours < end)] += RATE_LIMITED
     slowdown[hours >= SLOW_RELEASE.start] *= SLOW_RELEASE.factor(profile)
     return slowdown, failure_rate
 

@@ -25,6 +25,7 @@ MetadataFactory: TypeAlias = Callable[["Generator", float], dict[str, Any]]
 
 REPLY: Final = "reply Chat.on_message"  # the label of a reply that uses a model
 CALLBACK: Final = "POST /interactions/{webhook_id}/{webhook_token}/callback"  # as the watch names a first response
+MESSAGE: Final = "POST /channels/{channel_id}/messages"
 NEAR_MISS_MS: Final = 2_000.0
 USERS: Final = 420  # of the past
 GUILDS: Final = 11  # of the past
@@ -42,7 +43,8 @@ _STATUS = (Outcome.UPSTREAM, "ClientResponseError: 503, message='Service Unavail
 _DNS = (Outcome.UPSTREAM, "ClientConnectorError: Cannot connect to host example.org:443")
 _COOLDOWN = (Outcome.USER, "CommandOnCooldown: You are on cooldown. Try again in 4 s")
 _SILENT = (Outcome.ERROR, "never acknowledged within 3 s")
-_LIMITED = (Outcome.UPSTREAM, "429 Too Many Requests")
+LIMITED: Final = "429 Too Many Requests"
+_LIMITED = (Outcome.UPSTREAM, LIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ _DISCORD: Final = (
     _acknowledgement("remember", 0.3, 110.0, 0.40),
     _acknowledgement("look", 0.2, 420.0, 0.80),
     Profile("discord.rest", CALLBACK, 1.9, 92.0, 0.35, 0.002, (_LIMITED,)),
-    Profile("discord.rest", "POST /channels/{channel_id}/messages", 0.6, 135.0, 0.40, 0.009, (_LIMITED,)),
+    Profile("discord.rest", MESSAGE, 0.6, 135.0, 0.40, 0.009, (_LIMITED,)),
     Profile("discord.tasks", "Chores.refresh_feeds", 3.0, 124.0, 0.10, 0.002, (_STATUS,), steady=True),
     Profile("discord.stalls", "services/images.py:41 thumbnail", 0.012, 260.0, 0.22, 0.0, (), _THUMBNAIL),
     Profile("discord.stalls", "services/archive.py:88 compress", 0.004, 640.0, 0.20, 0.0, (), _COMPRESS),
@@ -194,6 +196,7 @@ PROFILES: Final = (*_SERVICES, *_DISCORD)
 FIRST_RESPONSES: Final = {
     profile.operation: profile for profile in PROFILES if profile.service == "discord.acknowledgement"
 }  # by command: each run of it has one
+(MESSAGES,) = (profile for profile in PROFILES if profile.operation == MESSAGE)
 (CALLBACKS,) = (profile for profile in PROFILES if profile.operation == CALLBACK)  # each first response that was sent
 
 _BUSIEST_HOUR: Final = 19.5  # UTC: the evening of Europe and the afternoon of America

@@ -207,7 +207,7 @@ async def _store_past(options: DemoOptions, url: str) -> None:
         await store_alerts(store, alerts, until_us=until_us, days=options.history_days)
         await store_commands(store, until_us=until_us, days=options.history_days)
         await store.errors.add(past_errors(history, until_us, options.history_days, options.seed))
-        await store_gauges(store, until_us=until_us, days=options.history_days, seed=options.seed)
+        await store_gauges(store, history, until_us=until_us, days=options.history_days, seed=options.seed)
     finally:
         await store.close()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import cogmeter
 from cogmeter.recording.error_batches import merge
-from cogmeter.recording.service_names import COMMANDS
+from cogmeter.recording.service_names import COMMANDS, REST
 from cogmeter_bot.demo.errors import ASKED, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.live_traces import LiveTraces
@@ -100,6 +100,8 @@ class Traffic:
         active = incident if incident is not None and incident.affects(profile) else None
         # A low rate without an incident: in a short window, two failures of twenty would raise an alert.
         failure_rate = active.failure_rate if active else profile.failure_rate / 4
+        if profile.service == REST:
+            failure_rate = 0.0  # the watch of the bot would have counted the rate limit, and no request was sent
         slowdown = (active.slowdown if active else 1.0) * SLOW_RELEASE.factor(profile)
         duration_ms = profile.median_ms * slowdown * float(self._rng.lognormal(0.0, profile.spread))
         duration_ms = min(duration_ms, profile.max_ms)

@@ -90,14 +90,26 @@ def test_the_connection_has_the_same_latency_at_the_same_time_and_was_slow_once(
     assert 0 <= heartbeat_age_s(UNTIL_US) < HEARTBEAT_S
 
 
-async def test_gauges_of_the_past_are_finer_within_the_last_day(store):
-    await store_gauges(store, until_us=UNTIL_US, days=3, seed=1)
+async def test_gauges_of_the_past_are_finer_within_the_last_day(store, week):
+    await store_gauges(store, week, until_us=UNTIL_US, days=3, seed=1)
     name = "gateway.latency_ms.shard_0"
     found = [at_us for at_us, _ in (await store.samples([name], 0, UNTIL_US))[name]]
     steps = np.diff(found)
     assert steps[0] == 5 * steps[-1]
     assert found[0] == UNTIL_US - 3 * DAY_US
     assert len(found) == 2 * 144 + 720
+
+
+async def test_the_rate_limits_of_the_past_are_the_rejected_requests_of_the_history(store, week):
+    await store_gauges(store, week, until_us=UNTIL_US, days=3, seed=1)
+    ends = [row[1] for row in rows_of(week, "discord.rest") if row[4] is not None]
+    name = "rest.rate_limited.user"
+    found = (await store.samples([name], 0, UNTIL_US))[name]
+    for at_us, limited in found:
+        assert limited == sum(at_us - 600_000_000 < end_us <= at_us for end_us in ends)
+    recent = [limited for at_us, limited in found if at_us > UNTIL_US - DAY_US]
+    assert max(recent) >= 3  # Discord limited the bot four hours ago
+    assert max(recent) <= sum(end_us > UNTIL_US - DAY_US for end_us in ends)
 
 
 async def test_slow_commands_of_the_past_are_consistent(store, week):
