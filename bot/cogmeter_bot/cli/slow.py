@@ -130,7 +130,8 @@ def _sentences(run: SlowRunAnswer) -> list[str]:
         usual_us = None if one.usual_time is None else one.usual_time * 1000
         found.append(f"{cause(one.pattern, one_line(one.what), one.time * 1000, one.calls, usual_us)} {one.advice}")
     parts = {key: milliseconds * 1000 for key, milliseconds in run.parts.items()}
-    return found or [unexplained(parts, run.not_broken_down * 1000, traced=run.traced)]
+    step = None if run.slowest_step is None else (run.slowest_step, (run.slowest_step_time or 0) * 1000)
+    return found or [unexplained(parts, run.not_broken_down * 1000, step, traced=run.traced)]
 
 
 def run_title(run: SlowRunAnswer) -> str:

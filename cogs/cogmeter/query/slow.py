@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.query.slow_patterns import TracedRun, matches
-from cogmeter.query.time_parts import TimePart, TimeShare, first_output_us, time_share
+from cogmeter.query.time_parts import TimePart, TimeShare, first_output_us, slowest_step, time_share
 from cogmeter.recording.markers import START
 from cogmeter.recording.service_names import BY_OPERATION, STALLS, in_background, label
 from cogmeter_storage.model import MINUTE_US, SpanRecord, TraceRecord
@@ -60,6 +60,12 @@ class SlowRun:
     def label(self) -> str:
         """The name by which an owner knows the command."""
         return label(self.trace.service, self.trace.operation)
+
+    @property
+    def slowest_step(self) -> tuple[str, int] | None:
+        """The operation with most of the largest part of its time, and its microseconds; None if nothing names one."""
+        largest = max(TimePart, key=lambda part: self.time.parts[part])
+        return slowest_step(self.trace.duration_us, self.spans, largest)
 
 
 @dataclass(frozen=True, slots=True)

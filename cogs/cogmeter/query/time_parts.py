@@ -19,6 +19,7 @@ from cogmeter.recording.service_names import (
     REST,
     STALLS,
     is_dependency,
+    label,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,20 @@ def covered_us(duration_us: int, spans: Collection[SpanRecord]) -> float:
         if not open_spans:
             covered += at_us - since_us
     return covered
+
+
+def slowest_step(duration_us: int, spans: Collection[SpanRecord], part: TimePart) -> tuple[str, int] | None:
+    """Return the operation with most of a part of a run, and its microseconds without those of the spans inside it.
+
+    Spans of one operation are added up. Return None if no span belongs to the part.
+    """
+    times: Counter[tuple[str, str]] = Counter()
+    for span in spans:
+        if part_of(span.service) is part:
+            inside = [one for one in spans if one.parent == span.id]
+            alone_us = covered_us(duration_us, [span, *inside]) - covered_us(duration_us, inside)
+            times[span.service, span.operation] += round(alone_us)
+    return next(((label(*names), alone_us) for names, alone_us in times.most_common(1) if alone_us), None)
 
 
 def first_response(trace: TraceRecord) -> SpanRecord | None:

@@ -48,11 +48,16 @@ def run_lines(run: SlowRun) -> list[str]:
 def unexplained_text(run: SlowRun) -> str:
     """Return what is known of a run without a known pattern."""
     parts = {part.key: us for part, us in run.time.parts.items()}
-    return unexplained(parts, run.time.unnamed_us, traced=run.traced)
+    return unexplained(parts, run.time.unnamed_us, run.slowest_step, traced=run.traced)
 
 
-def unexplained(parts: Mapping[str, float], unnamed_us: float, *, traced: bool) -> str:
-    """Return what is known of a run with these parts, by their keys, in microseconds."""
+def unexplained(
+    parts: Mapping[str, float], unnamed_us: float, step: tuple[str, float] | None = None, *, traced: bool
+) -> str:
+    """Return what is known of a run with these parts, by their keys, in microseconds.
+
+    ``step`` is the operation with most of the largest part, and its microseconds.
+    """
     whole_us = sum(parts.values())
     if not traced:
         return (
@@ -65,7 +70,11 @@ def unexplained(parts: Mapping[str, float], unnamed_us: float, *, traced: bool) 
             " Put its steps into cogmeter.operation(...) to see which one is slow."
         )
     part = max(TimePart, key=lambda one: parts.get(one.key, 0.0))
-    return f"Most of the time is {part.title}: {formatting.duration(parts[part.key])}. No known pattern was found."
+    named = (
+        f", {formatting.duration(step[1])} of it in {formatting.cut(formatting.clean(step[0]), WHAT)}" if step else ""
+    )
+    time = formatting.duration(parts[part.key])
+    return f"Most of the time is {part.title}: {time}{named}. No known pattern was found."
 
 
 def note_lines(run: SlowRun) -> list[str]:

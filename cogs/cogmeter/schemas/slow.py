@@ -69,6 +69,8 @@ class SlowRunAnswer(Schema):
     first_output: Number | None = Field(description="Milliseconds until the user saw something; null if not known")
     parts: dict[str, Number] = Field(description=PARTS)
     not_broken_down: Number = Field(description="Milliseconds of own code inside no recorded step")
+    slowest_step: str | None = Field(description="The operation with most of the largest part; null if none is known")
+    slowest_step_time: Number | None = Field(description="Its milliseconds, without those of the steps inside it")
     patterns: list[PatternAnswer] = Field(description="Known reasons, the most expensive first")
     runs: int = Field(description="Runs of the same command in the range; 0 if not known")
     spans: list[SpanAnswer] = Field(description="In the order in which they ended; stalls of other code come last")
@@ -77,7 +79,7 @@ class SlowRunAnswer(Schema):
     @classmethod
     def of(cls, run: SlowRun) -> SlowRunAnswer:
         """Build it from a query's record."""
-        trace = run.trace
+        trace, step = run.trace, run.slowest_step
         return cls(
             name=safe.text(run.label),
             service=trace.service,
@@ -90,6 +92,8 @@ class SlowRunAnswer(Schema):
             first_output=None if run.first_output_us is None else ms(run.first_output_us),
             parts=_by_key(run.time.parts),
             not_broken_down=ms(round(run.time.unnamed_us)),
+            slowest_step=step and safe.text(step[0]),
+            slowest_step_time=step and ms(step[1]),
             patterns=[PatternAnswer.of(match) for match in run.patterns],
             runs=run.runs,
             spans=[SpanAnswer.of(span) for span in run.spans],
