@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_COMMANDS: Final = 100
 MOST_REQUESTS: Final = 12
 MOST_STALLS: Final = 10
+FOLDED: Final = 10  # lines of code that blocked the loop, after which the list is folded
 MOST_LOOPS: Final = 60
 MOST_LINES: Final = 4  # shards in one chart
 SCOPES: Final = {
@@ -114,6 +115,7 @@ async def show_discord(view: PageView[PageParams]) -> web.Response:
         invalid_limit=INVALID_LIMIT,
         requests=await _requests(view),
         stalls=await stalls(view.query, view.span, limit=MOST_STALLS),
+        folded=FOLDED,
         loops=all_loops.loops[:MOST_LOOPS],
         left_out=max(len(all_loops.loops) - MOST_LOOPS, 0),
         runs=await _last_runs(view, all_loops),

@@ -182,6 +182,57 @@ async def test_every_tick_has_the_label_of_its_value(served, listening, most):
     assert len(steps) == 1, ticks
 
 
+# The boxes of the labels that are drawn over a chart: those with an outline. A new picture begins with a clear canvas.
+BOXES = """window.boxes = [];
+const [clear, outline] = ["clearRect", "strokeText"].map((name) => CanvasRenderingContext2D.prototype[name]);
+CanvasRenderingContext2D.prototype.clearRect = function (...place) {
+  window.boxes.length = 0;
+  return clear.call(this, ...place);
+};
+CanvasRenderingContext2D.prototype.strokeText = function (words, x, y) {
+  const { actualBoundingBoxAscent: up, actualBoundingBoxDescent: down, width } = this.measureText(words);
+  window.boxes.push([words, ...[x, y - up, x + width, y + down].map((one) => one / devicePixelRatio)]);
+  return outline.call(this, words, x, y);
+};"""
+# Draws a chart with one threshold, markers and three lines of which some end before the chart does.
+LABELLED = """import('/performance/static/painting.js').then(async (one) => {
+  const [place, figure] = [document.createElement('div'), document.createElement('figure')];
+  place.style.width = '%(width)spx';
+  figure.dataset.limit = 5000;
+  figure.dataset.limitText = 'alert above 5 s (average)';
+  figure.dataset.marks = JSON.stringify({ marks: %(marks)s });
+  document.body.append(place);
+  const line = (label, most) => ({ label, values: [0, most * 0.5, most, null], colour: 'p50' });
+  const series = [line('p50', %(most)s * 0.98), line('p95', %(most)s), line('p99', %(most)s)];
+  const model = { x: [0, 600, %(end)s, 3600], unit: 'ms', series };
+  new uPlot(one.options(figure, model, place, { seen() {} }), one.shown(model), place);
+  await new Promise(requestAnimationFrame);
+  return [...window.boxes];
+})"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 900])
+async def test_no_label_of_a_chart_touches_another(served, browser, width):
+    def look():
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source=BOXES)
+        opened(browser, f"{web.url}/performance")
+        found = []
+        for most in (5_050, 5_400, 5_800, 6_200, 7_000, 9_000, 14_000):
+            for end in (1_200, 3_590):
+                for marks in ([[20, "deployed 1.4"]], [[900, "deployed 1.4"], [2_400, "knowledge-graph: 5 s to 4 s"]]):
+                    values = {"width": width, "marks": json.dumps(marks), "most": most, "end": end}
+                    found.append((values, browser.evaluate(LABELLED % values)))
+        return found
+
+    async with served() as web:
+        found = await asyncio.to_thread(look)
+    for values, boxes in found:
+        assert {"alert above 5 s (average)", "p50", "p95", "p99"} <= {words for words, *_ in boxes}, values
+        for one, other in itertools.combinations(boxes, 2):
+            apart = one[3] < other[1] or other[3] < one[1] or one[4] < other[2] or other[4] < one[2]
+            assert apart, (values, one, other)
+
+
 async def test_time_is_chosen_by_the_keyboard_and_given_back(seeded, browser):
     def look():
         opened(browser, f"{web.url}/performance?period=1h")

@@ -78,6 +78,18 @@ async def test_charts_have_markers_breaches_and_the_limits_in_effect(crowded):
     assert 'data-limit="200.0" data-limit-text="alert above 200 ms"' in heartbeats
 
 
+async def test_more_than_ten_lines_that_blocked_the_loop_are_folded(served):
+    async with served() as web:
+        for number in range(13):
+            for _ in range(13 - number):
+                web.monitor.recorder.record("discord.stalls", f"cogs/a.py:{number} f", duration_ms=300)
+        await web.flushed()
+        page = (await web.get(PAGE, **HTML)).text
+    assert [row[0] for row in rows(page, "places-table")] == [f"cogs/a.py:{number} f" for number in range(10)]
+    assert "<summary>3 more lines</summary>" in page
+    assert [row[0] for row in rows(page, "more-places-table")] == [f"cogs/a.py:{number} f" for number in range(10, 13)]
+
+
 async def test_what_blocked_the_loop_is_shown_with_its_stack(crowded):
     async with crowded() as web:
         page = (await web.get(PAGE)).text

@@ -225,6 +225,12 @@ async def test_a_bot_that_falls_silent_is_stale_after_three_seconds_with_the_tim
         hours, minutes, seconds = map(int, clock.split(":"))
         assert (at - (hours * 3600 + minutes * 60 + seconds)) % 86_400 >= 3
         assert browser.evaluate("document.getElementById('live').hasAttribute('data-stale')")
+        browser.resize(420, 900)
+        cut = (
+            "[...document.querySelectorAll('.tools > *')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
+        )
+        assert browser.evaluate(cut) == 0  # nothing of the header is cut off
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 420
 
     async with seeded() as web:
         await asyncio.to_thread(opened, browser, f"{web.url}/performance?refresh=0")

@@ -11,6 +11,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const FONT = "system-ui, sans-serif";
 const LINE_HIGH = 14; // of a label next to a line
+const GAP = 3; // between two labels
 const BAR_SHARE = 0.85; // of a step
 const BAR_MOST = 60;
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, number) => 10 ** (from + number));
@@ -69,7 +70,7 @@ export function options(figure, model, place, { seen }) {
     bands: (model.bands ?? []).map(([high, low, colour]) => ({ series: [high + 1, low + 1], fill: fade(css(colour), 0.3) })),
     hooks: {
       drawClear: [(u) => breaches(u, figure), selection],
-      draw: [(u) => unfinished(u, modelOf(u)), (u) => marks(u, figure), (u) => threshold(u, figure, limit), (u) => names(u, lines)],
+      draw: [(u) => unfinished(u, modelOf(u)), (u) => labels(u, figure, limit, lines)],
       setCursor: [(u) => seen(u.cursor.idx)],
     },
   };
@@ -234,7 +235,27 @@ function breaches(u, figure) {
   });
 }
 
-function marks(u, figure) {
+/** Draw markers, the threshold and the names of lines; no text touches another. */
+function labels(u, figure, limit, lines) {
+  const taken = []; // boxes of the texts that are drawn
+  marks(u, figure, taken);
+  threshold(u, figure, limit, taken);
+  names(u, lines, taken);
+}
+
+/** Return the first box that lies within `GAP` of this one. */
+const touched = (taken, box, ratio) =>
+  taken.find(
+    (one) =>
+      one.left < box.right + GAP * ratio && box.left < one.right + GAP * ratio && one.top < box.bottom + GAP * ratio && box.top < one.bottom + GAP * ratio,
+  );
+
+/** The box of a text whose baseline begins there. */
+function boxOf(ctx, text, x, y, ratio) {
+  return { left: x, right: x + ctx.measureText(text).width, top: y - 11 * ratio, bottom: y + 3 * ratio };
+}
+
+function marks(u, figure, taken) {
   painting(u, (ctx, { left, top, right, bottom, ratio }) => {
     ctx.strokeStyle = ctx.fillStyle = css("muted");
     ctx.lineWidth = ratio;
@@ -249,12 +270,13 @@ function marks(u, figure) {
       const start = x + wide > right ? x - wide : x;
       if (start < free) continue;
       drawText(ctx, label, start + 4 * ratio, top + 11 * ratio, ratio);
+      taken.push(boxOf(ctx, label, start + 4 * ratio, top + 11 * ratio, ratio));
       free = start + wide;
     }
   });
 }
 
-function threshold(u, figure, limit) {
+function threshold(u, figure, limit, taken) {
   const y = limit ? u.valToPos(limit, "y", true) : NaN;
   painting(u, (ctx, { left, top, right, bottom, ratio }) => {
     if (!(y >= top && y <= bottom)) return;
@@ -262,8 +284,17 @@ function threshold(u, figure, limit) {
     ctx.lineWidth = 1.5 * ratio;
     dashed(ctx, [7, 5], ratio, [left, y], [right, y]);
     ctx.font = `${12 * ratio}px ${FONT}`;
-    const below = y - top < 18 * ratio;
-    drawText(ctx, figure.dataset.limitText || "", left + 4 * ratio, below ? y + 14 * ratio : y - 5 * ratio, ratio);
+    const text = figure.dataset.limitText || "";
+    const lefts = [left, ...taken.map((one) => one.right)].map((x) => x + 4 * ratio);
+    const under = taken.map((one) => one.bottom + (GAP + 12) * ratio); // the names of markers
+    const places = lefts.flatMap((x) => [y - 5 * ratio, y + 14 * ratio, ...under].map((base) => [x, base]));
+    const fits = places.filter(([x, base]) => {
+      const box = boxOf(ctx, text, x, base, ratio);
+      return box.top >= top && box.bottom <= bottom && box.right <= right && !touched(taken, box, ratio);
+    });
+    if (!fits.length) return; // names of markers are everywhere: the line is known by its colour
+    drawText(ctx, text, ...fits[0], ratio);
+    taken.push(boxOf(ctx, text, ...fits[0], ratio));
   });
 }
 
@@ -274,12 +305,17 @@ function namesOf(model) {
   return { lines: lines.reverse(), wide: longest * 7.5 + 8 }; // if two end together, p99 is above p95
 }
 
-function names(u, lines) {
+function names(u, lines, taken) {
   painting(u, (ctx, { top, bottom, ratio }) => {
     ctx.font = `${12 * ratio}px ${FONT}`;
     const ends = lines.map(([number, one]) => endOf(u, number + 1, one)).filter(Boolean).sort((a, b) => a.y - b.y);
     let free = top + 4 * ratio;
-    for (const one of ends) free = (one.y = Math.max(one.y, free)) + LINE_HIGH * ratio;
+    for (const one of ends) {
+      one.y = Math.max(one.y, free);
+      const hit = () => touched(taken, boxOf(ctx, one.name, one.x + 6 * ratio, one.y + 4 * ratio, ratio), ratio);
+      for (let other = hit(); other; other = hit()) one.y = other.bottom + (GAP + 8) * ratio; // always further down
+      free = one.y + LINE_HIGH * ratio;
+    }
     let most = bottom; // and from below, so that the last ones fit
     for (const one of ends.reverse()) most = (one.y = Math.min(one.y, most)) - LINE_HIGH * ratio;
     for (const { x, y, name, colour } of ends) {
