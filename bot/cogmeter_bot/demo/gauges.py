@@ -49,8 +49,9 @@ def heartbeat_age_s(at_us: int) -> float:
 
 
 def simulate_heartbeats(bot: discord.Client) -> None:
-    """Add a latency and heartbeats to the simulated connection of a bot."""
+    """Add a session, a latency and heartbeats to the simulated connection of a bot."""
     socket: Any = bot.ws
+    socket.session_id = "simulated"  # the simulator sends one in READY, but leaves it out here
     # The simulator's latency is a property of its class, and always 0.
     socket.__class__ = type("SimulatedSocket", (type(socket),), {"latency": property(_latency_s)})
     socket._keep_alive = _KeepAlive()  # noqa: SLF001 - where discord.py has it
@@ -87,7 +88,8 @@ def rate_limits(history: GeneratedHistory) -> NDArray[np.int64]:
     """Return the times of the requests to Discord that a rate limit rejected, oldest first."""
     requests = [number for number, (service, _) in enumerate(history.names) if service == REST]
     series, end, _, _, error, _ = history.table.T
-    return end[np.isin(series, requests) & (error == history.errors.index(LIMITED))]
+    found: NDArray[np.int64] = end[np.isin(series, requests) & (error == history.errors.index(LIMITED))]
+    return found
 
 
 def past_gauges(rng: Generator, at_us: int, now_us: int, *, limited: int = 0) -> dict[str, float]:
