@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.markers import START, VERSION
+from cogmeter.recording.service_names import BY_OPERATION, LISTENERS, TASKS
 from cogmeter.redaction import without_ids
 from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.failure_groups import kind_of
@@ -25,6 +26,7 @@ TREND_DAYS: Final = 14  # of a trend, or the days of the range if there are more
 RANKED: Final = 200  # groups with the newest errors, among which the most frequent come first
 _PAGE: Final = 200  # groups that are read at once
 _KNOWN: Final = 500  # groups that failures are compared with
+_OUTERMOST: Final = BY_OPERATION | {TASKS, LISTENERS}  # services whose operations run inside no other one
 _INNER: Final = 50  # groups of failures, by text, whose errors are searched in other operations
 _LATE_US: Final = 10_000_000  # from an operation's end to the capture of its error, at most
 _ALL: Final = 2**62
@@ -61,7 +63,7 @@ class InnerError:
     @property
     def raised_in(self) -> tuple[str, str]:
         """Service and name of the operation in which the error was raised most often."""
-        return self.group.places[0][:2]
+        return inner_place(self.group)[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,11 @@ def raised_inside(failures: Sequence[FailureGroup], groups: Sequence[ErrorGroup]
     return [InnerError(one, group) for one, group in found if group is not None and is_inner(one, group)]
 
 
+def inner_place(group: ErrorGroup) -> tuple[str, str, int]:
+    """Return the place (service, operation, count) with most errors of a group that can run inside an operation."""
+    return next((place for place in group.places if place[0] not in _OUTERMOST), group.places[0])
+
+
 def is_inner(failures: FailureGroup, group: ErrorGroup) -> bool:
     """Return whether the errors of a group were raised inside another operation than these failures."""
     return bool(group.places) and not _happened_in(group, failures)
@@ -203,7 +210,8 @@ def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> E
     equal = [group for group in candidates if group.message == message]
     if not candidates:
         text = kind_of(message)
-        elsewhere = [group for group in of_type if group.kind is ErrorKind.FAILED and kind_of(group.message) == text]
+        ended = [group for group in of_type if group.kind is ErrorKind.FAILED and kind_of(group.message) == text]
+        elsewhere = [group for group in ended if any(place[0] not in _OUTERMOST for place in group.places)]
         return elsewhere[0] if len(elsewhere) == 1 else None
     failed = [[group for group in found if group.kind is ErrorKind.FAILED] for found in (equal, candidates)]
     return next((found[0] for found in (failed[0], equal, failed[1], candidates) if len(found) == 1), None)

@@ -11,6 +11,7 @@ from cogmeter.query.errors import (
     error_groups,
     group_of_failures,
     inner_errors,
+    inner_place,
     is_inner,
     known_groups,
     last_deploy,
@@ -108,12 +109,12 @@ class ErrorGroupAnswer(Schema):
             last_seen=group and utc(group.last_us),
             is_new=group and seen_since(deploy, group),
             resolved=group and group.resolved_us is not None,
-            raised_in=None if group is None or not is_inner(failures, group) else _most_common_place(group),
+            raised_in=None if group is None or not is_inner(failures, group) else _inner_place(group),
         )
 
 
-def _most_common_place(group: ErrorGroup) -> OperationErrors:
-    service, operation, count = group.places[0]
+def _inner_place(group: ErrorGroup) -> OperationErrors:
+    service, operation, count = inner_place(group)
     return OperationErrors(service=service, operation=operation, count=count)
 
 

@@ -167,6 +167,7 @@ async def test_an_error_that_another_operation_raised_is_found_there_by_its_text
             make_errors("b", NOW_US, where=("web", "fetch"), message="no host 18", kind=ErrorKind.LOGGED),
             make_errors("c", NOW_US, where=("web", "fetch"), message="gone"),
             make_errors("d", NOW_US, where=("graph", "query"), message="gone"),
+            make_errors("e", NOW_US, where=("discord.tasks", "Feeds.read"), message="no host 17"),  # inside no command
         ]
     )
     groups = await store.errors.groups(TODAY_US, NOW_US + 1)
