@@ -77,8 +77,8 @@ class Resources(Surface):
         used = _known({"memory": lambda: self._process.memory_info().rss, "files": self._open_files})
         limit = _known({"files": self._most_files}).get("files", -1)
         files = used.get("files", 0)
-        text = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {files:.0f} open files"
-        text += f" of {limit:.0f}" if limit > 0 else ""
+        text = f"{used.get('memory', 0) / 1e6:.0f} MB of memory, {formatting.exact(int(files))} open files"
+        text += f" of {formatting.exact(int(limit))}" if limit > 0 else ""
         took = formatting.duration(self._pauses.total_ns / 1000)
         collected = f"{formatting.exact(self._pauses.count)} garbage collections took {took}"
         advice = "Close sessions, files and databases after use, or raise the limit with ulimit -n"
