@@ -20,7 +20,7 @@ from cogmeter.query.query import now_us
 from cogmeter.query.records import Range
 from cogmeter.recording.background import detached
 from cogmeter.render.embeds.live import live_embed
-from cogmeter.schemas.statistics import snapshot
+from cogmeter.schemas.live import snapshot
 from cogmeter_storage.alerting import SENT
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import MINUTE_US
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from discord.webhook.async_ import AsyncWebhookAdapter
 
     from cogmeter.cog.responder import Responder
-    from cogmeter.schemas.statistics import MinuteCounts
+    from cogmeter.schemas.live import MinuteCounts
 
 INTERVAL_S: Final = 10.0
 LENGTH_S: Final = 870.0  # Discord lets an answer be edited for 15 minutes

@@ -26,10 +26,7 @@ ListedState = Literal["active", "history", "firing", "acknowledged", "muted", "r
 STATES: Final[Mapping[str, Collection[AlertState]]] = {
     "active": ACTIVE,
     "history": tuple(state for state in AlertState if state is not AlertState.PENDING),
-    **{
-        state.value: (state,)
-        for state in (AlertState.FIRING, AlertState.ACKNOWLEDGED, AlertState.MUTED, AlertState.RESOLVED)
-    },
+    **{state.value: (state,) for state in AlertState if state is not AlertState.PENDING},
 }
 LIMIT_DIGITS: Final = 6
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cogmeter.diagnosis import Verdict
     from cogmeter.render.charts.chart import Picture
-    from cogmeter.schemas.statistics import LiveSnapshot
+    from cogmeter.schemas.live import LiveSnapshot
 
 MEMORY: Final = "resources.memory_bytes"
 LAG: Final = "loop.lag_p99_ms"

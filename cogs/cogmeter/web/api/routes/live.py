@@ -18,7 +18,7 @@ from cogmeter.query.query import now_us
 from cogmeter.recording.background import detached
 from cogmeter.render.rule_text import worded
 from cogmeter.schemas.alerts import AlertAnswer, MarkerAnswer
-from cogmeter.schemas.statistics import snapshot
+from cogmeter.schemas.live import snapshot
 from cogmeter.web.api.routing import CALLER, FAULT, Route
 from cogmeter_storage.alerting import SENT
 from cogmeter_storage.base import StorageError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cogmeter.diagnostics.health import Health
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.schemas.base import Schema
-    from cogmeter.schemas.statistics import MinuteCounts
+    from cogmeter.schemas.live import MinuteCounts
     from cogmeter.web.api.routing import Shared
 
 INTERVAL_S: Final = 1.0

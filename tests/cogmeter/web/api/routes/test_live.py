@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
 
-from cogmeter.schemas.statistics import MinuteCounts
+from cogmeter.schemas.live import MinuteCounts
 from cogmeter.web.api.routes.live import WAITING, Subscription
 from cogmeter.web.server.limits import StreamLimit
 
