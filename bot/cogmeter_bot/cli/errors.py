@@ -50,7 +50,8 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     time_range = options.time_range("24h")
     # One more than is shown tells whether there are more.
     found = options.query(lambda source: error_report(source, options.services, operation, time_range, limit + 1))
-    more = max(len(found.groups), len(found.error_groups)) > limit
+    counts = {"errors": len(found.error_groups), "failures by text": len(found.groups)}
+    more = " and ".join(name for name, count in counts.items() if count > limit)
     report = found.model_copy(update={"groups": found.groups[:limit], "error_groups": found.error_groups[:limit]})
     if options.as_json:
         show_json(report)
@@ -91,7 +92,7 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range, *, more: bool, of_services: bool) -> OutputPage:
+def _page(report: ErrorReport, span: Range, *, more: str, of_services: bool) -> OutputPage:
     from cogmeter.render.error_text import INNER_TITLE, counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
@@ -106,7 +107,7 @@ def _page(report: ErrorReport, span: Range, *, more: bool, of_services: bool) ->
         title = "Failures without a known place, each with its newest text"
         blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
     if more:
-        blocks.append("There are more groups. List them with --limit.")
+        blocks.append(f"There are more {more}. List them with --limit.")
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
     return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])

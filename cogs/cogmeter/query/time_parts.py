@@ -8,8 +8,9 @@ measures, such as a user who is expected to press a button.
 from __future__ import annotations
 
 import enum
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.recording.service_names import (
@@ -105,17 +106,23 @@ def covered_us(duration_us: int, spans: Collection[SpanRecord]) -> float:
 
 
 def slowest_step(duration_us: int, spans: Collection[SpanRecord], part: TimePart) -> tuple[str, int] | None:
-    """Return the operation with most of a part of a run, and its microseconds without those of the spans inside it.
+    """Return the operation with most of a part of a run, and its share of that part in microseconds.
 
-    Spans of one operation are added up. Return None if no span belongs to the part.
+    The innermost spans that run at once share the time equally, as the parts do in ``time_share``. Spans of one
+    operation are added up. Return None if no span belongs to the part.
     """
-    times: Counter[tuple[str, str]] = Counter()
-    for span in spans:
-        if part_of(span.service) is part:
-            inside = [one for one in spans if one.parent == span.id]
-            alone_us = covered_us(duration_us, [span, *inside]) - covered_us(duration_us, inside)
-            times[span.service, span.operation] += round(alone_us)
-    return next(((label(*names), alone_us) for names, alone_us in times.most_common(1) if alone_us), None)
+    times: defaultdict[tuple[str, str], float] = defaultdict(float)
+    borders = sorted({0, duration_us, *(at_us for at_us, _, _ in _borders(duration_us, spans))})
+    for since_us, until_us in pairwise(borders):
+        running = [one for one in spans if one.start_us <= since_us and one.start_us + one.duration_us >= until_us]
+        calls = {part_of(one.service) for one in running} - {TimePart.OWN} or {TimePart.OWN}
+        calls = {TimePart.BLOCKED} if TimePart.BLOCKED in calls else calls
+        outer = {one.parent for one in running if part_of(one.service) is part}
+        found = [one for one in running if part_of(one.service) is part and one.id not in outer]
+        for one in found if part in calls else ():
+            times[one.service, one.operation] += (until_us - since_us) / len(calls) / len(found)
+    names = max(times, key=lambda one: times[one], default=None)
+    return None if names is None else (label(*names), round(times[names]))
 
 
 def first_response(trace: TraceRecord) -> SpanRecord | None:

@@ -70,11 +70,13 @@ def unexplained(
             " Put its steps into cogmeter.operation(...) to see which one is slow."
         )
     part = max(TimePart, key=lambda one: parts.get(one.key, 0.0))
-    named = (
-        f", {formatting.duration(step[1])} of it in {formatting.cut(formatting.clean(step[0]), WHAT)}" if step else ""
-    )
     time = formatting.duration(parts[part.key])
-    return f"Most of the time is {part.title}: {time}{named}. No known pattern was found."
+    named = ""
+    if step is not None:
+        share = formatting.duration(step[1])
+        named = f", {'all' if share == time else share} of it in {formatting.cut(formatting.clean(step[0]), WHAT)}"
+    largest = "Most of the time" if parts[part.key] > whole_us / 2 else "The largest part"
+    return f"{largest} is {part.title}: {time}{named}. No known pattern was found."
 
 
 def note_lines(run: SlowRun) -> list[str]:

@@ -70,7 +70,7 @@ class SlowRunAnswer(Schema):
     parts: dict[str, Number] = Field(description=PARTS)
     not_broken_down: Number = Field(description="Milliseconds of own code inside no recorded step")
     slowest_step: str | None = Field(description="The operation with most of the largest part; null if none is known")
-    slowest_step_time: Number | None = Field(description="Its milliseconds, without those of the steps inside it")
+    slowest_step_time: Number | None = Field(description="Its share of that part in milliseconds")
     patterns: list[PatternAnswer] = Field(description="Known reasons, the most expensive first")
     runs: int = Field(description="Runs of the same command in the range; 0 if not known")
     spans: list[SpanAnswer] = Field(description="In the order in which they ended; stalls of other code come last")

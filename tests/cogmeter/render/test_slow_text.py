@@ -53,7 +53,7 @@ def test_own_code_that_nothing_covers_is_not_broken_down():
 
 def test_time_that_is_known_without_a_pattern_says_where_most_of_it_is():
     text = unexplained_text(run(900_000, span(1, "http.x", 0, 700_000)))
-    assert text == "Most of the time is other hosts: 700 ms, 700 ms of it in http.x / x. No known pattern was found."
+    assert text == "Most of the time is other hosts: 700 ms, all of it in http.x / x. No known pattern was found."
 
 
 def test_the_step_with_most_of_the_time_is_named_without_the_steps_inside_it():
@@ -61,6 +61,16 @@ def test_the_step_with_most_of_the_time_is_named_without_the_steps_inside_it():
     spans += [span(3, "web", 5_000_000, 3_000_000, parent=1), span(4, "db.x", 5_500_000, 1_000_000, parent=3)]
     text = unexplained_text(run(10_000_000, *spans))
     assert text == "Most of the time is own code: 9 s, 6 s of it in web / x. No known pattern was found."
+
+
+def test_steps_at_the_same_time_are_no_longer_than_their_part():
+    spans = [span(number, "http.x", 1_000_000, 8_000_000) for number in range(1, 6)]
+    text = unexplained_text(run(20_000_000, *spans, span(7, "web", 9_000_000, 11_000_000)))
+    assert text == "Most of the time is own code: 12 s, 11 s of it in web / x. No known pattern was found."
+    text = unexplained_text(
+        run(20_000_000, *spans, span(7, "db.x", 9_000_000, 7_000_000), span(8, "web", 0, 20_000_000))
+    )
+    assert text == "The largest part is other hosts: 8 s, all of it in http.x / x. No known pattern was found."
 
 
 def test_notes_name_parts_that_are_missing_outlast_the_run_or_have_lost_their_step():
