@@ -151,7 +151,7 @@ async def explained(query: Query, overview: Overview, span: Range, found: Sequen
     """
     if not found:
         return ()
-    context = await _Context.read(query, overview, span)
+    context = await _Context.read(query, overview, span, found)
     first = [await context.first_since_start(query, one) for one in found]
     # In a thread: a run has up to a hundred spans, which takes some milliseconds for a page of them.
     return await asyncio.to_thread(context.explain_all, found, first)
@@ -208,12 +208,18 @@ class _Context:
     starts_us: list[int]  # of the bot, ascending
 
     @classmethod
-    async def read(cls, query: Query, overview: Overview, span: Range) -> _Context:
-        """Read it for the runs of a range."""
+    async def read(cls, query: Query, overview: Overview, span: Range, runs: Sequence[Found] | None = None) -> _Context:
+        """Read it for some runs of a range; for all of them with the longest stalls of the range alone."""
         store = query.store
         ids = [series.id for series in await store.series() if series.service == STALLS]
-        until_us = span.until_us + MINUTE_US
-        stalls = await store.slowest(ids, span.since_us, until_us, limit=MOST_STALLS) if ids else []
+        # Each run's own: the longest of the range would leave out its short ones as soon as there are longer ones.
+        ranges = [(span.since_us, span.until_us)] if runs is None else [*map(_time_of, runs)]
+        found = [
+            stall
+            for since_us, until_us in (ranges if ids else ())
+            for stall in await store.slowest(ids, since_us, until_us + MINUTE_US, limit=MOST_STALLS)
+        ]
+        stalls = {stall.id: stall for stall in found}.values()
         markers = await store.markers(span.since_us - COLD_WITHIN_US, span.until_us)
         return cls(
             stalls=sorted(stalls, key=lambda stall: stall.end_us),
@@ -273,6 +279,12 @@ class _Context:
                 start_us = stall.start_us - trace.at_us
                 spans.append(SpanRecord(number, 0, STALLS, stall.operation, start_us, stall.duration_us, stall.outcome))
         return spans
+
+
+def _time_of(run: Found) -> tuple[int, int]:
+    """Return when a run began and ended."""
+    start_us = run.at_us if isinstance(run, TraceRecord) else run.start_us
+    return start_us, start_us + run.duration_us
 
 
 def _untraced(operation: OperationRecord) -> TraceRecord:

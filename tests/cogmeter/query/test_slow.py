@@ -122,6 +122,15 @@ async def test_a_stall_that_other_code_caused_is_part_of_the_run_that_waited_for
     assert run.patterns[0].evidence.what == place
 
 
+async def test_longer_stalls_at_other_times_change_nothing_in_a_run(store):
+    at_us, place = NOW_US - 3_000_000_000, "bot.py:3 on_message"
+    others = [("discord.stalls", place, at_us + number * 5_000_000, 2_000_000, ()) for number in range(1, 301)]
+    await ran(store, ("discord.stalls", place, at_us + 500_000, 300_000, ()), *others, traced=False)
+    await ran(store, (COMMANDS, "ask", at_us, 1_500_000, ()))
+    (run,) = (await slow_runs(query(store), Period.DAY)).runs
+    assert run.time.parts[TimePart.BLOCKED] == 300_000
+
+
 async def test_a_stall_of_the_run_itself_counts_once(store):
     at_us, place = NOW_US - 9_000_000, "services/images.py:41 thumbnail"
     await ran(store, ("discord.stalls", place, at_us + 500_000, 1_200_000, ()), traced=False)
