@@ -116,8 +116,8 @@ class Diagnosis(Schema):
     def result(self) -> str:
         """The result in words: ``healthy; 8 of 8 external checks pass``."""
         count, failed = len(self.findings), len(self.failed)
-        checks = f"{failed or count} of {count} external checks {'fail' if failed else 'pass'}"
-        return f"{self.status}; {checks}"
+        verb = formatting.verb(failed or count, "fail" if failed else "pass")
+        return f"{self.status}; {failed or count} of {count} external checks {verb}"
 
 
 async def database_findings(

@@ -92,7 +92,7 @@ def part(number: int, total: int, noun: str) -> str:
 
 def verb(number: int, plural: str) -> str:
     """Return a verb in the form that goes with a number of things: ``1 job runs``, ``2 jobs run``."""
-    return f"{plural}s" if number == 1 else plural
+    return f"{plural}{'es' if plural.endswith('s') else 's'}" if number == 1 else plural
 
 
 def are(number: int) -> str:

@@ -219,7 +219,7 @@ def test_the_doctor_reports_an_old_record_and_a_lost_gateway(cogmeter, seed, now
     assert found["database"]["well"]
     seed([("core", "go", now_us - 1, 5, 0, None, None)], "b.db", work=disconnected)
     out = cogmeter("doctor", "--database", "b.db")[1]
-    assert "\nResult: unhealthy; 1 of 10 external checks fail\n[!!] gateway: not connected to Discord. " in out
+    assert "\nResult: unhealthy; 1 of 10 external checks fails\n[!!] gateway: not connected to Discord. " in out
 
 
 # On a terminal

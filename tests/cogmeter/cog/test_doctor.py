@@ -60,7 +60,7 @@ async def test_passed_checks_are_counted_and_unfolded_in_place_for_those_with_ac
         message = home.channel.last_message
         folded = message.embeds[0].description
         assert re.search(r"^✗ \*\*jobs\*\*: alerts failed 1 time\b", folded, re.MULTILINE)
-        head = re.search(r"^\*\*(\d+) of (\d+) monitor checks fail, (\d+) pass\*\*$", folded, re.MULTILINE)
+        head = re.search(r"^\*\*(\d+) of (\d+) monitor checks fails?, (\d+) pass(?:es)?\*\*$", folded, re.MULTILINE)
         failed, total, passed = map(int, head.groups())
         listed = len(re.findall(r"^✓ \*\*", folded, re.MULTILINE))
         others = int(re.search(r"^✓ (\d+) other checks pass$", folded, re.MULTILINE)[1])

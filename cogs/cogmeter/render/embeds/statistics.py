@@ -189,7 +189,11 @@ def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool =
     shown = [finding for finding in findings if every or finding.listed or not finding.well]
     folded = total - len(shown)
     state = DisplayState.DEGRADED if failed else DisplayState.HEALTHY
-    counts = f"{failed} of {total} monitor checks fail, {total - failed} pass"
+    passed = total - failed
+    counts = (
+        f"{failed} of {total} monitor checks {formatting.verb(failed, 'fail')},"
+        f" {passed} {formatting.verb(passed, 'pass')}"
+    )
     lines = [f"**{counts if failed else f'All {total} monitor checks pass'}**"]
     lines += [f"Bot: {state_of(verdict.status).word}; {plain(verdict.alerts, 100)} (`/perf summary`)", ""]
     for finding in shown:
