@@ -127,7 +127,7 @@ async def test_files_that_are_deleted_under_a_bot_are_written_again_with_all_tha
     assert monitor.flusher.last_error is None
     finding = (await findings(monitor))["database file"]
     assert not finding.well
-    assert "1 times" in finding.text
+    assert "opened again 1 time since" in finding.text
     assert (await database_health(monitor)).status is Status.DEGRADED
     await bot.unload_extension(EXTENSION)
     assert stored() == [0, 1, 2, 3]

@@ -88,9 +88,9 @@ def test_the_representation_of_a_text_is_replaced():
 
 
 def test_no_text_is_kept_by_the_search():
-    received.set("a secret that nobody should keep")
-    without_message("a 'secret' of a secret that nobody should keep")
-    assert not [key for key in re._cache if "nobody" in str(key)]
+    received.set("a secret of rhubarb")
+    without_message("a 'secret' of a secret of rhubarb")
+    assert not [key for key in re._cache if "rhubarb" in str(key)]
 
 
 @given(st.text(min_size=4, max_size=50), st.text(max_size=20), st.text(max_size=20))
