@@ -96,7 +96,7 @@ def _commands(answer: UsageAnswer, limit: int) -> Table:
             f"{one.operations:,}",
             _number(one.users),
             _number(one.guilds),
-            share(one.failures, one.operations) if one.failures else "",
+            share(one.failures, one.operations) if one.operations else "",
             "" if one.last_used is None else timestamp(one.last_used),
         )
         for one in answer.commands[:limit]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cogmeter.query.comparison import Comparison, MeasuredChange
 
 NO_CHANGE: Final = "no significant change"
+_UNLIKELY: Final = 0.01  # probability of a difference by chance, below which chance is not named as its reason
 NAMES: Final = {"p50": "p50", "p95": "p95", "error_rate": "error rate", "throughput": "throughput"}
 _WORDS: Final = {  # worse and better, by statistic
     "p50": ("slower", "faster"),
@@ -37,7 +38,7 @@ def verdict_text(change: MeasuredChange, operations: tuple[int, int]) -> str:
         count = operations[0] if which == "before" else operations[1]
         return f"not enough data: {formatting.exact(count)} of {FEWEST} operations {which}"
     if change.verdict is ChangeVerdict.UNCHANGED:
-        return f"{NO_CHANGE}{_by_chance(change)}"
+        return f"{NO_CHANGE}{_why_none(change)}"
     return f"confident: {found_text(change)}"
 
 
@@ -62,12 +63,13 @@ def _value_text(change: MeasuredChange, value: float | None, other: float | None
     return formatting.rate(value, other) if change.statistic == "throughput" else formatting.duration(value)
 
 
-def _by_chance(change: MeasuredChange) -> str:
-    """Return that a difference may be chance where it is so large that it looks like a change."""
+def _why_none(change: MeasuredChange) -> str:
+    """Return why a difference that is so large that it looks like a change is none: it may be chance, or is small."""
     if change.ratio is None or abs(change.ratio) < NOTICEABLE:
         return ""
     text = change_text(change)
-    return "" if text == formatting.SAME else f" ({text} may be chance)"
+    reason = "may be chance" if change.p_value >= _UNLIKELY else "is too little to count"
+    return "" if text == formatting.SAME else f" ({text} {reason})"
 
 
 def change_text(change: MeasuredChange) -> str:

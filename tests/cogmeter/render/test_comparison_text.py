@@ -11,8 +11,8 @@ from cogmeter.render import formatting
 from cogmeter.render.comparison_text import found_text, headline, value_texts, verdict_text, verdicts
 
 
-def change(statistic, before, after, verdict=ChangeVerdict.UNCHANGED):
-    return MeasuredChange(verdict, statistic, before, after, 0.5)
+def change(statistic, before, after, verdict=ChangeVerdict.UNCHANGED, p_value=0.5):
+    return MeasuredChange(verdict, statistic, before, after, p_value)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ def test_both_rates_of_a_row_have_one_unit(before, after, shown):
 
 def test_a_large_difference_that_is_not_certain_is_named_as_such():
     assert verdict_text(change("throughput", 1.7, 0.73), (900, 400)) == ("no significant change (▼ 57% may be chance)")
+    small = change("throughput", 1.7, 1.43, p_value=0.0007)
+    assert verdict_text(small, (900, 400)) == "no significant change (▼ 16% is too little to count)"
     assert verdict_text(change("p95", 100.0, 102.0), (900, 400)) == "no significant change"
     assert (
         verdict_text(change("error_rate", 0.01, 0.03), (900, 400)) == "no significant change (▲ 2 points may be chance)"
