@@ -55,7 +55,7 @@ class Node:
             "scope": "cogmeter",
             "name": name,
             "restapi": {"listen": f"127.0.0.1:{self._api_port}", "connect_address": f"127.0.0.1:{self._api_port}"},
-            # Version 2 of etcd's API: with version 3, Patroni before 3.1 can stop to name standbys (its #2783).
+            # Version 2 of etcd's API: with version 3, Patroni before 3.1 can stop naming standbys (its #2783).
             "etcd": {"host": f"127.0.0.1:{etcd_port}"},
             "bootstrap": {
                 "dcs": dcs,

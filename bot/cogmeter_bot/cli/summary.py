@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--findings",
-    type=click.IntRange(1, 100),
+    type=click.IntRange(1, 100),  # as diagnosis.EVERY and MOST, which help must not import
     default=3,
     help="Number of findings about what needs attention to list (default: 3).",
 )

@@ -125,7 +125,7 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
     }
     people = [person_hashes(user) for user in random_users(rng, len(times_us)).tolist()]
     if names[0] == TASKS:
-        people = []  # nobody uses a background loop
+        people = []  # a background loop has no users
     user = people[0]["user"] if people else None
     place = next(frame for frame in reversed(chain[0].frames) if frame.own)
     return ErrorBatch(

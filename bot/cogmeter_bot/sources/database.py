@@ -19,7 +19,6 @@ from cogmeter.query.comparison_periods import UnknownPeriodError
 from cogmeter.query.query import Query, now_us
 from cogmeter.query.records import Range, UnknownNameError
 from cogmeter.recording.service_names import labels
-from cogmeter.render import formatting
 from cogmeter.render.rule_text import worded, worded_alerts
 from cogmeter.schemas.alerts import alert_page
 from cogmeter.schemas.base import TimeRange
@@ -276,13 +275,13 @@ class DatabaseSource:
             names = await self._query.names()
             processes = fleet_findings(await fleet_health(self._whole, limits))
         alerts = [alert for alert in now.alerts if services is None or alert.service in services]
-        checks, window = now.services, formatting.duration(now.window.until_us - now.window.since_us)
+        checks, window_s = now.services, (now.window.until_us - now.window.since_us) / 1e6
         findings = [
             *now.findings,
             *processes,
             *stored_findings(now.health.components, current=bool(now.stored)),
             alerts_finding(alerts),
-            *service_findings(names, checks, window),
+            *service_findings(names, checks, window_s),
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
         past = past_lines(view, limits, time_range.label, failing)

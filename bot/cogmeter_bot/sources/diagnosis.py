@@ -12,7 +12,14 @@ from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.diagnosis import Check, Finding, Status, status_of
 from cogmeter.diagnostics.damage import damage_finding
-from cogmeter.diagnostics.judgement import Judgement, alert_count, judge, worst_alerts, worst_operation_alerts
+from cogmeter.diagnostics.judgement import (
+    Judgement,
+    alert_count,
+    judge,
+    nothing_ended,
+    worst_alerts,
+    worst_operation_alerts,
+)
 from cogmeter.monitor.clock_watch import clock_finding, impossible_finding
 from cogmeter.monitor.setting_changes import changes_findings
 from cogmeter.query.query import now_us
@@ -196,9 +203,8 @@ def _present_check(window: ServiceAnswer, limits: Limits, alerts: Iterable[Alert
     if alert is not None:
         return Check(name, status_of(alert.severity), _reason(alert))
     if not window.total_operations:
-        length = formatting.duration(limits.settings.alert_window * 1e6)
-        last = f"no runs in the last {formatting.last(limits.settings.alert_window)}"
-        return Check(name, Status.UNKNOWN, last if operation else f"no operations within {length}")
+        reason = nothing_ended(limits.settings.alert_window, operation=bool(operation))
+        return Check(name, Status.UNKNOWN, reason)
     judged = judge_stats(window, limits, service, operation)
     return Check(name, judged.status, judged.reason)
 
@@ -220,14 +226,14 @@ def alerts_finding(alerts: Sequence[AlertAnswer]) -> Finding:
     return Finding("alerts", well, text, "See `cogmeter alerts`")
 
 
-def service_findings(names: Iterable[str], services: Iterable[Check], window: str) -> Iterator[Finding]:
+def service_findings(names: Iterable[str], services: Iterable[Check], window_s: float) -> Iterator[Finding]:
     """Yield a finding about each recorded service, whatever its state; those in the background are left out.
 
-    ``services`` are those that are judged, ``window`` is the length of the alert window.
+    ``services`` are those that are judged, ``window_s`` is the length of the alert window.
     """
     judged = {check.name: check for check in services}
     for name in sorted({*judged, *(name for name in names if name != OTHER and not in_background(name))}):
-        check = judged.get(name) or Check(name, Status.UNKNOWN, f"no operations within {window}")
+        check = judged.get(name) or Check(name, Status.UNKNOWN, nothing_ended(window_s, operation=False))
         yield _finding(_SERVICE, check.name, check.status, check.reason)
 
 

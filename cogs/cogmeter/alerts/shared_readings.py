@@ -104,6 +104,5 @@ def _decoded(process: str, value: bytes) -> list[Reading]:
 
 
 def _is_valid(one: Any) -> bool:
-    return (
-        isinstance(one.current, int | float) and isinstance(one.threshold, int | float) and isinstance(one.message, str)
-    ) and one.severity in SEVERITIES
+    numbers = all(isinstance(value, int | float) for value in (one.current, one.threshold))
+    return numbers and isinstance(one.message, str) and one.severity in SEVERITIES

@@ -153,6 +153,13 @@ def problem_order(now: Status, in_range: Status, figures: Measured) -> tuple[int
     return ranks.get(now, 0), ranks.get(in_range, 0), figures.failures, figures.response_us("p95") or 0.0
 
 
+def nothing_ended(window_s: float, *, operation: bool) -> str:
+    """Return why the status of a service, or of an ``operation``, is unknown: none of it ended in the alert window."""
+    if operation:
+        return f"no runs in the last {formatting.last(window_s)}"
+    return f"no operations within {formatting.duration(window_s * 1e6)}"
+
+
 def exceeded(figures: Measured, limits: Limits, service: str, operation: str = "") -> str:
     """Return which threshold these operations of a range exceeded; empty if none."""
     return judge(figures, limits, service, operation).exceeded

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.diagnosis import Check, ServiceHealth, Status, status_of
-from cogmeter.diagnostics.judgement import judge, worst_alerts, worst_operation_alerts
+from cogmeter.diagnostics.judgement import judge, nothing_ended, worst_alerts, worst_operation_alerts
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import label
-from cogmeter.render import formatting
 from cogmeter.render.rule_text import status_reason
 from cogmeter_storage.histogram import quantiles
 
@@ -78,7 +77,7 @@ class ServiceHealthChecks:
     def _quiet(self, name: str, window_s: float, alert: Alert | None) -> ServiceHealth:
         seen_us = self._seen_us.get(name)
         age_s = None if seen_us is None else (now_us() - seen_us) / 1e6
-        status, reason = Status.UNKNOWN, f"no operations within {formatting.duration(window_s * 1e6)}"
+        status, reason = Status.UNKNOWN, nothing_ended(window_s, operation=False)
         if alert is not None:
             status, reason = status_of(alert.severity), status_reason(alert)
         return ServiceHealth(Check(name, status, reason, age_s), last_seen_us=seen_us)
@@ -96,7 +95,7 @@ async def judge_operations(
     columns = (counts.operations, counts.failures, counts.sum_us)
     rows = [column[places].tolist() for column in columns]
     quantiles_us = await asyncio.to_thread(_quantiles_us, window.histograms_of(np.array(places, dtype=np.int64)))
-    none = f"no runs in the last {formatting.last(window.length_s)}"
+    none = nothing_ended(window.length_s, operation=True)
     health = {name: ServiceHealth(Check(label(*name), Status.UNKNOWN, none)) for name in wanted}
     for name, alert in alerts.items():
         if name in health:

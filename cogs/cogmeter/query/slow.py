@@ -236,7 +236,7 @@ class _Context:
 
     async def first_since_start(self, query: Query, run: Found) -> bool:
         """Return whether the command has not been run between the start of the bot and this run."""
-        at_us = run.at_us if isinstance(run, TraceRecord) else run.start_us
+        at_us, _ = _time_of(run)
         number = bisect_left(self.starts_us, at_us) - 1
         if number < 0 or at_us - self.starts_us[number] > COLD_WITHIN_US:
             return False

@@ -200,7 +200,7 @@ async def test_doctor_state_and_verdict_agree_on_a_blocked_loop_before_during_an
         assert (judged, (await health.verdict()).status) == ([Status.UNHEALTHY, True], Status.UNHEALTHY)
         loop = {check.name: check for check in await health.vital()}["loop"]
         assert loop.reason.endswith("; an alert about blocks is active; /perf doctor names what blocks it")
-        assert (loop.status, loop.serving) == (Status.UNHEALTHY, Status.DEGRADED)  # nobody restarts it for an alert
+        assert (loop.status, loop.serving) == (Status.UNHEALTHY, Status.DEGRADED)  # an alert alone restarts nothing
 
 
 async def test_a_block_without_a_line_of_code_has_one_advice_and_nothing_says_that_it_is_named(monitored):

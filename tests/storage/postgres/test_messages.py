@@ -35,7 +35,7 @@ def strict() -> Iterator[Server | None]:
     [
         ("bot:wr0ng", "postgres", "", "the server refuses the password", "check user and password"),
         ("bot", "postgres", "", "the server refuses the password", "check user and password"),
-        ("nobody:wr0ng", "postgres", "", "the server does not know the user", "CREATE USER"),
+        ("unknown:wr0ng", "postgres", "", "the server does not know the user", "CREATE USER"),
         ("postgres", "none_such", "", "the database does not exist", "CREATE DATABASE"),
         ("stranger:wr0ng", "postgres", "", "does not accept this user from this machine", "pg_hba.conf"),
         ("postgres", "postgres", "?sslmode=require", "cannot be checked by its TLS certificate", "sslmode"),

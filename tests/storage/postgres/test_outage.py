@@ -216,7 +216,7 @@ async def test_a_batch_whose_commit_was_cut_is_stored_once_when_it_comes_again(p
 
 
 async def test_a_batch_counts_as_stored_only_when_a_synchronous_standby_has_it(proxy, database, monkeypatch):
-    """An old primary that was cut off has commits of its own, which nobody has acknowledged."""
+    """An old primary that was cut off has commits of its own, which were not acknowledged."""
     store = await open_at(proxy)
     ids = await store.series_ids([("a", "1")])
     first, batch = rows(ids, 0, 10), rows(ids, 10, 100)

@@ -172,9 +172,9 @@ class Rule(AlertKind):
     error_kind: ErrorKind | None = None  # the error of an incident is the most frequent stored one of this kind
     harms_everyone: bool = False  # everybody who uses the bot notices
     one_error: bool = False  # its readings name a group of errors, see measurement.errors
+    own_process: bool = False  # only a process itself can measure it: each one shares its readings with the leader
     degrades: bool = False  # users notice it: the public status page shows a critical alert as "degraded"
     explained_by: tuple[str, ...] = ()  # rules whose breach of the same service explains this one; ANY_RULE: all
-    own_process: bool = False  # only a process itself can measure it: each one shares its readings with the leader
     explained_by_bot: tuple[str, ...] = ()  # rules whose breach of the bot as a whole explains this one
     # How long after the other breach, by the reading's threshold; None: the default of ``Suppression``.
     explained_for_s: Callable[[float], float] | None = None

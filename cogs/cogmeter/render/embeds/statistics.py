@@ -201,7 +201,8 @@ def doctor_embed(findings: Sequence[Finding], verdict: Verdict, *, every: bool =
         if not finding.well and finding.advice:
             lines.append(below(plain(finding.advice, 200)))
     if folded:  # the lines above and these are all of them
-        lines.append(f"✓ {folded}{' other' * bool(shown)} {'check passes' if folded == 1 else 'checks pass'}")
+        other = "other check" if shown else "check"
+        lines.append(f"✓ {formatting.counted(folded, other)} {formatting.verb(folded, 'pass')}")
     return fit(discord.Embed(title="cogmeter's own health", description="\n".join(lines), colour=state.colour))
 
 

@@ -436,7 +436,7 @@ async def test_the_overview_links_to_all_findings_and_back_and_the_api_has_a_par
 
 
 async def test_every_advice_leads_to_a_page_and_to_a_part_that_is_on_it(seeded, monkeypatch):
-    """One alert of each rule, whose subject is a service with operations; and a rule that nobody acts on."""
+    """One alert of each rule, whose subject is a service with operations; and a rule that offers no action."""
     async with seeded() as web:
         now_us = time.time_ns() // 1000
         span = Period.DAY.range_at(now_us)
