@@ -47,7 +47,8 @@ def compare(
 
 def comparison_page(answer: ComparisonAnswer) -> OutputPage:
     """Return the page of a comparison: the verdicts, the figures, the periods, and new errors."""
-    from cogmeter.render.comparison_text import subject_text, verdict_text
+    from cogmeter.render.comparison_text import notes, subject_text, verdict_text
+    from cogmeter.render.formatting import sentence
 
     operations = (answer.before.operations, answer.after.operations)
     blocks: list[Block] = []
@@ -57,13 +58,12 @@ def comparison_page(answer: ComparisonAnswer) -> OutputPage:
         ("Throughput", answer.throughput),
     ):
         text = verdict_text(_measured(change), operations)
-        blocks.append(LabelledValue(name, text[:1].upper() + text[1:], STYLES.get(change.verdict, "")))
+        blocks.append(LabelledValue(name, sentence(text), STYLES.get(change.verdict, "")))
     blocks.append(_table(answer))
     blocks += [
         LabelledValue(name, _period(period)) for name, period in (("Before", answer.before), ("After", answer.after))
     ]
-    if 0 < answer.hours < 24:
-        blocks.append(LabelledValue("Hours of the day", f"{answer.hours} of 24 are compared (UTC)"))
+    blocks += [f"{sentence(note)}." for note in notes(answer.hours, answer.before, answer.after)]
     if answer.new_errors:
         errors = [f"{error.count:,}x {one_line(error.type)}: {one_line(error.message)}" for error in answer.new_errors]
         blocks.append(Listing("New Errors", errors, cut=True))

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cogmeter.query.change_tests import stratified
-from cogmeter.query.comparison import FEWEST, read_samples, tested_strata, worse
+from cogmeter.query.comparison import FEWEST, tested_strata, worse
 from cogmeter.query.comparison_periods import APART_US, CHANGES, around, offered_markers
+from cogmeter.query.comparison_samples import read_samples
 from cogmeter.query.regressions import DONE, WAITING, DeployCheck, Regression
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import BY_OPERATION, in_background

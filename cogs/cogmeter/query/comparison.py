@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from cogmeter.query.change_tests import (
-    PeriodSample,
     PValues,
     failure_change,
     latency_change,
@@ -25,32 +24,27 @@ from cogmeter.query.change_tests import (
     typical_figures,
 )
 from cogmeter.query.comparison_periods import comparison_periods
+from cogmeter.query.comparison_samples import read_samples
 from cogmeter.query.records import Range
-from cogmeter.recording.markers import EXTENSION, START, VERSION
 from cogmeter.recording.service_names import in_background
 from cogmeter_storage.histogram import BUCKETS, upper_bound_of
-from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from cogmeter.query.change_tests import Strata, TypicalFigures
+    from cogmeter.query.change_tests import PeriodSample, Strata, TypicalFigures
     from cogmeter.query.comparison_periods import ComparisonPeriods
+    from cogmeter.query.comparison_samples import ReadSample
     from cogmeter.query.query import Query
     from cogmeter_storage.errors import ErrorGroup
-    from cogmeter_storage.model import Int64Array, Marker, Totals
+    from cogmeter_storage.model import Int64Array, Marker
 
 FEWEST: Final = 60  # operations of each period
 ALPHA: Final = 0.04  # the nominal probability of any false statement, with a margin below one in twenty
-WARM_UP_US: Final = 10 * MINUTE_US  # left out after a start
-COLD: Final = (START, VERSION, EXTENSION)  # kinds of markers after which caches are cold
 NOTICEABLE: Final = 0.05  # a smaller change of response times is none, however certain it is
 NOTICEABLE_RATE: Final = 0.2  # of the error rate, relative
 NOTICEABLE_VOLUME: Final = 0.2  # of the throughput
 CERTAIN_VOLUME: Final = 0.001  # how unlikely a change of throughput is: days differ more than the hours of one day
-FINE_US: Final = 15 * MINUTE_US  # the bins of a short period; a longer one has bins of an hour
-SHORT_US: Final = 2 * DAY_US
-READ_BYTES: Final = 50_000_000  # of one read
 ERROR_GROUPS: Final = 50  # last seen ones, of which the new ones are listed
 BARS: Final = 40  # of a distribution
 EDGES: Final = (0.002, 0.998)  # quantiles at which a distribution is cut off
@@ -91,9 +85,15 @@ class ComparedPeriod:
     range: Range
     operations: int
     failures: int
-    left_out: int  # operations after starts, and at hours that the other period does not have
+    warm_up: int  # operations that are left out, because they ended in the first minutes after a start
+    other_hours: int  # operations that are left out, because the other period does not have their hour of the day
     figures: TypicalFigures
     shares: tuple[float, ...]  # of the operations in each bar of the distribution
+
+    @property
+    def left_out(self) -> int:
+        """The operations of the range that are not compared."""
+        return self.warm_up + self.other_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +188,6 @@ async def _new_errors(query: Query, service: str | None, operation: str | None, 
     return tuple(sorted(new, key=lambda group: -group.count))
 
 
-class ReadSample(NamedTuple):
-    """The operations of a period without those after starts, and the number of all of them."""
-
-    sample: PeriodSample
-    operations: int
-
-
-async def read_samples(query: Query, groups: Mapping[int, int], span: Range) -> list[ReadSample]:
-    """Return the operations of each group of series in a range, by bin.
-
-    Raises:
-        StorageError: the store cannot be read.
-    """
-    step_us = FINE_US if span.until_us - span.since_us <= SHORT_US else HOUR_US
-    since_us = span.since_us // step_us * step_us if step_us == HOUR_US else span.since_us
-    markers = await query.store.markers(span.since_us - HOUR_US, span.until_us, limit=1_000)
-    starts = [marker.at_us for marker in markers if marker.kind in COLD]
-    first_us = await query.store.first_us() or 0
-    bins = max(-(-(span.until_us - since_us) // step_us), 1)
-    at_once = max(READ_BYTES // (bins * BUCKETS * 8), 1)
-    found: list[ReadSample] = []
-    for first in range(0, max(groups.values(), default=-1) + 1, at_once):
-        some = {series: group - first for series, group in groups.items() if first <= group < first + at_once}
-        totals = await query.store.totals(since_us, span.until_us, groups=some, step_us=step_us)
-        found += await asyncio.to_thread(_samples, totals, span, step_us, starts, first_us)
-    return found or [ReadSample(_empty(), 0)]
-
-
 def tested_strata(strata: Strata) -> Tested:
     """Test everything about two periods; the p-values are 1 where there are not enough operations."""
     operations = strata.before.operations, strata.after.operations
@@ -288,8 +260,8 @@ def _compared(
         service=service,
         operation=operation,
         marker=periods.marker,
-        before=_period(periods.before, before, earlier.operations, tested.figures[0], shares_before),
-        after=_period(periods.after, after, later.operations, tested.figures[1], shares_after),
+        before=_period(periods.before, before, earlier, tested.figures[0], shares_before),
+        after=_period(periods.after, after, later, tested.figures[1], shares_after),
         latency=latency,
         percentiles=tuple(_percentile(tested, latency, name) for name in ("p50", "p95")),
         errors=errors,
@@ -300,44 +272,17 @@ def _compared(
 
 
 def _period(
-    span: Range, sample: PeriodSample, operations: int, figures: TypicalFigures, shares: tuple[float, ...]
+    span: Range, sample: PeriodSample, read: ReadSample, figures: TypicalFigures, shares: tuple[float, ...]
 ) -> ComparedPeriod:
-    left_out = operations - sample.operations
-    return ComparedPeriod(span, sample.operations, int(sample.failures.sum()), left_out, figures, shares)
+    other_hours = read.sample.operations - sample.operations
+    failures = int(sample.failures.sum())
+    return ComparedPeriod(span, sample.operations, failures, read.warm_up, other_hours, figures, shares)
 
 
 def _verdict(tested: Tested, worse: bool, better: bool) -> ChangeVerdict:
     if not tested.enough:
         return ChangeVerdict.TOO_FEW
     return ChangeVerdict.WORSE if worse else ChangeVerdict.BETTER if better else ChangeVerdict.UNCHANGED
-
-
-def _samples(totals: Totals, span: Range, step_us: int, starts: Sequence[int], first_us: int) -> list[ReadSample]:
-    """Return the bins of each group, without those before the first record and after starts."""
-    edges = totals.edges_us
-    ends = np.minimum(edges + step_us, max(totals.until_us, 1))
-    kept = ends > first_us
-    counts = totals.counts
-    for start_us in starts:
-        kept &= (ends <= start_us) | (edges >= start_us + WARM_UP_US)
-        # Where only whole hours are stored, an hour is in its first bin.
-        hour = edges // HOUR_US == start_us // HOUR_US
-        if step_us < HOUR_US and hour.any() and not counts[hour][1:].any():
-            kept &= ~hour
-    lengths = np.maximum(np.minimum(ends, span.until_us) - np.maximum(edges, first_us), 1)
-    hours = edges % DAY_US // HOUR_US
-    return [
-        ReadSample(
-            PeriodSample(hours, lengths, totals.failures[:, group], totals.buckets[:, group]).where(kept),
-            int(counts[:, group].sum()),
-        )
-        for group in range(counts.shape[1])
-    ]
-
-
-def _empty() -> PeriodSample:
-    nothing = np.zeros(0, dtype=np.int64)
-    return PeriodSample(nothing, nothing, nothing, np.zeros((0, BUCKETS), dtype=np.int64))
 
 
 def _percentile(tested: Tested, latency: MeasuredChange, name: str) -> MeasuredChange:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from cogmeter.query.comparison import FEWEST, NOTICEABLE, WARM_UP_US, ChangeVerdict
+from cogmeter.query.comparison import FEWEST, NOTICEABLE, ChangeVerdict
+from cogmeter.query.comparison_samples import WARM_UP_US
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 
@@ -105,19 +106,30 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def notes(comparison: Comparison) -> Iterator[str]:
-    """Yield what was left out, and why."""
-    if 0 < comparison.hours < 24:
-        yield f"only the same hours of the day are compared ({comparison.hours} of 24, UTC)"
-    left_out = comparison.before.left_out + comparison.after.left_out
-    if left_out:
-        minutes = WARM_UP_US // 60_000_000
-        yield (
-            f"{formatting.counted(left_out, 'operation')} left out: other hours, or the first {minutes} min after a"
-            " start"
-        )
-    if not comparison.hours and (comparison.before.left_out or comparison.after.left_out):
-        yield "the periods have no hour of the day in common yet"
+class LeftOut(Protocol):
+    """The operations of a period that are not compared."""
+
+    @property
+    def warm_up(self) -> int:
+        """Those in the first minutes after a start."""
+        ...
+
+    @property
+    def other_hours(self) -> int:
+        """Those at hours of the day that the other period does not have."""
+        ...
+
+
+def notes(hours: int, *periods: LeftOut) -> Iterator[str]:
+    """Yield which operations of both periods are left out, and why; ``hours`` of the day are compared."""
+    warm_up, other_hours = sum(one.warm_up for one in periods), sum(one.other_hours for one in periods)
+    if other_hours:
+        common = f"only hours of the day that both periods have are compared ({hours} of 24, UTC)"
+        none = "the periods have no hour of the day in common yet"
+        yield f"{common if hours else none}; left out: {formatting.counted(other_hours, 'operation')}"
+    if warm_up:
+        minutes, count = WARM_UP_US // 60_000_000, formatting.counted(warm_up, "operation")
+        yield f"the first {minutes} min after a start, a new version or a reload are not compared; left out: {count}"
 
 
 def title(comparison: Comparison) -> str:

@@ -55,7 +55,9 @@ class ComparedPeriodAnswer(Schema):
     time_range: TimeRange
     operations: int
     failures: int
-    left_out: int = Field(description="Operations in the first minutes after starts, and at hours of other periods")
+    left_out: int = Field(description="Operations that are not compared: `warmUp` and `otherHours`")
+    warm_up: int = Field(description="Of these, those in the first ten minutes after a start, a version or a reload")
+    other_hours: int = Field(description="Of these, those at hours of the day that the other period does not have")
     p50: Number | None = Field(description="Milliseconds; of the first period weighted as the hours of the second one")
     p95: Number | None
     error_rate: Number
@@ -72,6 +74,8 @@ class ComparedPeriodAnswer(Schema):
             operations=period.operations,
             failures=period.failures,
             left_out=period.left_out,
+            warm_up=period.warm_up,
+            other_hours=period.other_hours,
             p50=ms_or_none(figures.p50_us),
             p95=ms_or_none(figures.p95_us),
             error_rate=rate(figures.error_rate),

@@ -6,9 +6,10 @@ import pytest
 from cogmeter.query.comparison import FEWEST, ChangeVerdict, compare
 from cogmeter.query.comparison_periods import UnknownPeriodError, comparison_periods
 from cogmeter.query.query import Query
-from cogmeter.query.records import UnknownNameError
+from cogmeter.query.comparison_samples import read_samples
+from cogmeter.query.records import Range, UnknownNameError
 from cogmeter_storage import open_store
-from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
+from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Retention
 
 NOW_US = 1_800_025_200_000_000  # 2027-01-15 15:00 UTC
 DEPLOY_US = NOW_US - DAY_US
@@ -126,7 +127,53 @@ async def test_the_first_minutes_after_a_start_are_left_out(store):
     )
     found = await compare(query(store), "/ask")
     assert found.latency.verdict is ChangeVerdict.UNCHANGED
-    assert found.after.left_out >= 300
+    assert (found.after.warm_up, found.after.operations) == (300, 400)
+
+
+@pytest.mark.parametrize("days", [1, 5])  # bins of a quarter of an hour, and of an hour
+async def test_exactly_the_first_ten_minutes_after_each_start_are_left_out(store, days):
+    starts = [NOW_US - 5 * HOUR_US - 3 * MINUTE_US - 7, NOW_US - 5 * HOUR_US + 2 * MINUTE_US, NOW_US - 61 * MINUTE_US]
+    since_us = NOW_US - days * DAY_US - 13 * MINUTE_US
+    ends = range(since_us, NOW_US, MINUTE_US // 2)
+    await record(
+        store, [(end, 1_000, 0) for end in ends], markers=[(at_us, "start", "bot started") for at_us in starts]
+    )
+    minutes = [start // MINUTE_US for start in starts]
+    cold = sum(any(minute <= end // MINUTE_US < minute + 10 for minute in minutes) for end in ends)
+    span = Range(since_us, NOW_US, "it")
+    (series,) = await store.series_ids([ASK])
+    (found,) = await read_samples(query(store), {series: 0}, span)
+    assert (found.warm_up, found.sample.operations) == (cold, len(ends) - cold)
+    # The first two starts are one stretch of 16 minutes, from the minute of the first one on.
+    assert int(found.sample.lengths_us.sum()) == NOW_US - since_us - 26 * MINUTE_US
+    assert (found.sample.counts == found.sample.lengths_us // (MINUTE_US // 2)).all()
+
+
+async def test_an_hour_with_a_start_is_left_out_where_only_whole_hours_are_stored(store):
+    since_us = NOW_US - 20 * DAY_US
+    await record(
+        store,
+        [(end, 1_000, 0) for end in range(since_us, since_us + 6 * HOUR_US, MINUTE_US)],
+        markers=[(since_us + 2 * HOUR_US + 30 * MINUTE_US, "start", "bot started")],
+    )
+    await store.fold(now_us=NOW_US)
+    await store.clean(Retention(raw_hours=24), now_us=NOW_US)
+    (series,) = await store.series_ids([ASK])
+    span = Range(since_us + 20 * MINUTE_US, since_us + 6 * HOUR_US, "it")
+    (found,) = await read_samples(query(store), {series: 0}, span)
+    assert (found.warm_up, found.sample.operations) == (60, 300)
+
+
+async def test_a_minute_counts_in_one_of_two_adjacent_periods(store):
+    at_us = NOW_US - DAY_US + 17_000_000
+    ends = range(NOW_US - 2 * DAY_US, NOW_US, 10_000_000)
+    await record(store, [(end, 1_000, 0) for end in ends])
+    (series,) = await store.series_ids([ASK])
+    samples = [
+        (await read_samples(query(store), {series: 0}, span))[0].sample.operations
+        for span in (Range(NOW_US - 2 * DAY_US, at_us, "before"), Range(at_us, NOW_US, "after"))
+    ]
+    assert sum(samples) == len(ends)
 
 
 async def test_a_daily_rhythm_is_no_change(store):

@@ -42,7 +42,8 @@ def comparison_embed(
     lines = [f"**{comparison_text.headline(comparison)}**"]
     if comparison.verdict is not ChangeVerdict.TOO_FEW:
         lines += [f"{name}: {text}" for name, text in comparison_text.verdicts(comparison)]
-    lines += [f"{note[:1].upper()}{note[1:]}." for note in comparison_text.notes(comparison)]
+    notes = comparison_text.notes(comparison.hours, comparison.before, comparison.after)
+    lines += [f"{formatting.sentence(note)}." for note in notes]
     if link:
         lines.append(dashboard_line(link))
     embed = discord.Embed(

@@ -70,7 +70,7 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         comparison=found,
         subject=comparison_text.subject_text(found.service, found.operation),
         headline=comparison_text.headline(found),
-        notes=list(comparison_text.notes(found)),
+        notes=list(comparison_text.notes(found.hours, found.before, found.after)),
         verdicts=comparison_text.verdicts(found),
         rows=(*found.percentiles, found.errors, found.throughput),
         words=comparison_text,

@@ -103,7 +103,9 @@ changes = {
     for statistic in ("p50", "p95", "error_rate", "throughput")
 }
 compared = st.builds(
-    ComparedPeriod, st.just(SPAN), amounts, amounts, amounts, st.just(TypicalFigures(None, None, 0.0, 0.0)), st.just(())
+    ComparedPeriod,
+    *(st.just(SPAN), amounts, amounts, amounts, amounts),
+    *(st.just(TypicalFigures(None, None, 0.0, 0.0)), st.just(())),
 )
 frames = st.none() | st.builds(Frame, names, names, amounts, own=st.booleans())
 groups = st.builds(
