@@ -182,8 +182,7 @@ def _background_service(service: ServiceHealth, alerts: Sequence[Alert]) -> Stat
 
 
 def _service_text(service: ServiceHealth) -> str:
-    bad = service.check.status in BAD
-    return service.check.reason if bad else _figures_text(service)
+    return _figures_text(service) if service.check.status is Status.HEALTHY else service.check.reason
 
 
 def _figures_text(service: ServiceHealth) -> str:

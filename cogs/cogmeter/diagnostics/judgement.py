@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from cogmeter.alerts.model import BOT, CRITICAL, INFO, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
 from cogmeter.alerts.rules.rule import severity
-from cogmeter.diagnosis import Check, Status, Verdict, status_of, worst
+from cogmeter.diagnosis import BAD, Check, Status, Verdict, status_of, worst
 from cogmeter.render import formatting
 from cogmeter.settings import Settings
 from cogmeter_storage.alerting import SENT
@@ -54,7 +54,7 @@ class Measured(Protocol):
 class Judgement:
     """The result of comparing a set of operations with the thresholds in effect."""
 
-    status: Status  # UNKNOWN without operations
+    status: Status  # UNKNOWN without operations, and if of too few some failed
     failing: bool = False  # the error rate exceeds its threshold, or most of a few operations failed
     slow: bool = False  # the response time exceeds its threshold
     reason: str = "no operations"
@@ -63,7 +63,7 @@ class Judgement:
     @property
     def exceeded(self) -> str:
         """Which threshold was exceeded; empty if none."""
-        return self.reason if self.status in {Status.DEGRADED, Status.UNHEALTHY} and not self.few else ""
+        return self.reason if self.status in BAD and not self.few else ""
 
 
 class JudgedAlert(Protocol):
@@ -100,7 +100,7 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     A service without operations is not judged. An alert that is information only changes nothing.
     """
     severities = [alert.severity for alert in alerts if alert.state in SENT]
-    bad = [check for check in services if check.status in {Status.DEGRADED, Status.UNHEALTHY}]
+    bad = [check for check in services if check.status in BAD]
     statuses = [check.status for check in (*bad, *components)]
     texts = [alert_count(severities)]
     texts += [
@@ -109,7 +109,7 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
         if (count := sum(check.status is status for check in bad))
     ]
     passing = sum(check.status is Status.HEALTHY for check in components)
-    failing = ", ".join(check.label for check in components if check.status in {Status.DEGRADED, Status.UNHEALTHY})
+    failing = ", ".join(check.label for check in components if check.status in BAD)
     total = formatting.counted(len(components), "component")
     texts.append(f"{passing} of {total} healthy" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
@@ -170,7 +170,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
 
     Without ``service``, the thresholds of the rules as a whole apply, and the response time that was learned of all
     services together. A threshold of 0 is switched off. With fewer operations than ``min_operations`` no threshold
-    applies, but if most of them failed the status is DEGRADED. No response time is slow before a threshold was learned.
+    applies: the status is DEGRADED if most of them failed, UNKNOWN if some did, and HEALTHY if none did. No response time
+    is slow before a threshold was learned.
     From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
     """
     if not figures.operations:
@@ -180,17 +181,20 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
     needed = limits.of(ERROR_RATE.subject(service, operation)).min_operations
     few = figures.operations < needed
-    if few:
-        counts += f", too few {'to judge' if errors is Status.HEALTHY else 'for an alert'} ({needed} needed)"
+    if few and errors is not Status.HEALTHY:
+        counts += f", too few {'to judge' if errors is Status.UNKNOWN else 'for an alert'} ({needed} needed)"
     parts = (slow, counts) if slow and not failing else (counts + failing, slow)  # what is wrong comes first
     reason = "; ".join(text for text in parts if text)
-    return Judgement(worst((errors, times)), errors is not Status.HEALTHY, bool(slow), reason, few)
+    status = times if errors is Status.UNKNOWN and slow else worst((errors, times))
+    return Judgement(status, errors in BAD, bool(slow), reason, few)
 
 
 def _error_rate(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:
     limit, rate = limits.of(subject), figures.failures / figures.operations
     if figures.operations < limit.min_operations:
-        return (Status.DEGRADED if rate > MOST_FAILED and limit.threshold else Status.HEALTHY), ""
+        if not limit.threshold or not figures.failures:
+            return Status.HEALTHY, ""
+        return (Status.DEGRADED if rate > MOST_FAILED else Status.UNKNOWN), ""
     if not limit.threshold or rate <= limit.threshold:
         return Status.HEALTHY, ""
     return _status(severity(limit, rate)), f", more than {formatting.percent(limit.threshold)}"

@@ -43,7 +43,8 @@ def figures(operations, failures=0, mean_ms=20.0, p95_ms=30.0):
         (100, 0, 5_001, Status.DEGRADED, False, True),
         (100, 0, 8_000, Status.UNHEALTHY, False, True),
         (100, 6, 8_000, Status.UNHEALTHY, True, True),
-        (14, 7, 9_000, Status.HEALTHY, False, False),  # too few for an alert
+        (14, 0, 9_000, Status.HEALTHY, False, False),  # too few for an alert
+        (14, 7, 9_000, Status.UNKNOWN, False, False),
         (14, 8, 9_000, Status.DEGRADED, True, False),  # but most of them failed
     ],
 )
@@ -61,7 +62,9 @@ def test_the_reason_names_the_counts_and_the_thresholds():
 
 def test_the_reason_says_that_there_are_too_few_operations_to_judge():
     rare = judge(figures(4, 2), limits(), "chat")
-    assert (rare.status, rare.reason) == (Status.HEALTHY, "2 of 4 operations failed, too few to judge (15 needed)")
+    assert (rare.status, rare.reason) == (Status.UNKNOWN, "2 of 4 operations failed, too few to judge (15 needed)")
+    none = judge(figures(4, 0), limits(), "chat")
+    assert (none.status, none.reason) == (Status.HEALTHY, "0 of 4 operations failed")
     most = judge(figures(4, 3), limits(), "chat")
     assert (most.status, most.reason) == (Status.DEGRADED, "3 of 4 operations failed, too few for an alert (15 needed)")
     assert (most.exceeded, judge(figures(100, 20), limits()).exceeded) == (
