@@ -170,8 +170,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
 
     Without ``service``, the thresholds of the rules as a whole apply, and the response time that was learned of all
     services together. A threshold of 0 is switched off. With fewer operations than ``min_operations`` no threshold
-    applies: the status is DEGRADED if most of them failed, UNKNOWN if some did, and HEALTHY if none did. No response time
-    is slow before a threshold was learned.
+    applies: the status is DEGRADED if most of them failed, UNKNOWN if some did, and HEALTHY if none did. No response
+    time is slow before a threshold was learned.
     From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
     """
     if not figures.operations:

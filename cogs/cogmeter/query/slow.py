@@ -152,9 +152,9 @@ async def explained(query: Query, overview: Overview, span: Range, found: Sequen
     if not found:
         return ()
     context = await _Context.read(query, overview, span, found)
-    first = [await context.first_since_start(query, one) for one in found]
+    warm = [await context.warm_operations(query, one) for one in found]
     # In a thread: a run has up to a hundred spans, which takes some milliseconds for a page of them.
-    return await asyncio.to_thread(context.explain_all, found, first)
+    return await asyncio.to_thread(context.explain_all, found, warm)
 
 
 async def _one_each(query: Query, overview: Overview, span: Range, service: str | None) -> list[Found]:
@@ -234,21 +234,32 @@ class _Context:
             starts_us=[marker.at_us for marker in markers if marker.kind == START],
         )
 
-    async def first_since_start(self, query: Query, run: Found) -> bool:
-        """Return whether the command has not been run between the start of the bot and this run."""
+    async def warm_operations(self, query: Query, run: Found) -> frozenset[tuple[str, str]] | None:
+        """Return the operations inside a run that were run before it since the bot started.
+
+        None if the command itself was, or if the start is not known or long ago.
+        """
         at_us, _ = _time_of(run)
         number = bisect_left(self.starts_us, at_us) - 1
         if number < 0 or at_us - self.starts_us[number] > COLD_WITHIN_US:
-            return False
-        names = {(series.service, series.operation): series.id for series in await query.store.series()}
-        series = names.get((run.service, run.operation))
-        return series is not None and not await query.store.slowest([series], self.starts_us[number], at_us, limit=1)
+            return None
+        ids = {(series.service, series.operation): series.id for series in await query.store.series()}
+        own, warm = (run.service, run.operation), set[tuple[str, str]]()
+        spans = run.spans if isinstance(run, TraceRecord) else ()
+        for name in dict.fromkeys([own, *((span.service, span.operation) for span in spans)]):
+            if name in ids and await query.store.slowest([ids[name]], self.starts_us[number], at_us, limit=1):
+                warm.add(name)
+            if own in warm or own not in ids:
+                return None
+        return frozenset(warm)
 
-    def explain_all(self, found: Sequence[Found], first: Sequence[bool]) -> tuple[SlowRun, ...]:
+    def explain_all(
+        self, found: Sequence[Found], warm: Sequence[frozenset[tuple[str, str]] | None]
+    ) -> tuple[SlowRun, ...]:
         """Return the runs with their parts and patterns."""
-        return tuple(self._explain(one, first=is_first) for one, is_first in zip(found, first, strict=True))
+        return tuple(self._explain(one, ran) for one, ran in zip(found, warm, strict=True))
 
-    def _explain(self, found: Found, *, first: bool) -> SlowRun:
+    def _explain(self, found: Found, warm: frozenset[tuple[str, str]] | None) -> SlowRun:
         trace = found if isinstance(found, TraceRecord) else _untraced(found)
         runs, typical_us = self.commands.get((trace.service, trace.operation), (0, None))
         spans = (*trace.spans, *self.stalls_in(trace))
@@ -262,7 +273,7 @@ class _Context:
             traced=isinstance(found, TraceRecord),
             time=time_share(trace.duration_us, spans),
             first_output_us=output_us,
-            patterns=matches(TracedRun(trace, spans, typical_us, self.usual_us, first)),
+            patterns=matches(TracedRun(trace, spans, typical_us, self.usual_us, warm)),
             runs=runs,
             typical_us=typical_us,
         )

@@ -33,7 +33,8 @@ class TracedRun:
     spans: tuple[SpanRecord, ...]  # of the trace, and stalls of the loop that other code caused during it
     typical_us: float | None = None  # p50 of the same command in the period; None if it ran too rarely
     usual_us: Mapping[str, float] = field(default_factory=dict)  # p50 of the dependencies, by service
-    first_since_start: bool = False  # no earlier run of the command since the bot started
+    # The operations that were run before it since the bot started; None if the command was, or the start is long ago.
+    warm: frozenset[tuple[str, str]] | None = None
 
     def share(self, us: float) -> float:
         """Return a time as a share of the run."""
@@ -207,17 +208,20 @@ def _upstream(run: TracedRun) -> Evidence | None:
     return best
 
 
-# Cold start: the first run since the start took so many times the typical time, and so much longer.
+# Cold start: the first run since the start took so many times the typical time, and so much longer. The time of steps
+# that were run before, outside of the command, is not counted: they are slow for another reason.
 COLD_RATIO, COLD_US = 2.0, 300_000
 
 
 def _cold(run: TracedRun) -> Evidence | None:
     duration_us, typical_us = run.trace.duration_us, run.typical_us
-    if not run.first_since_start or typical_us is None:
+    if run.warm is None or typical_us is None:
         return None
-    if duration_us < COLD_RATIO * typical_us or duration_us - typical_us < COLD_US:
+    warm_us = covered_us(duration_us, [span for span in run.spans if (span.service, span.operation) in run.warm])
+    cold_us = min(duration_us - typical_us, duration_us - warm_us)
+    if cold_us < COLD_US or cold_us < (COLD_RATIO - 1) * typical_us:
         return None
-    return Evidence(run.trace.operation, duration_us - typical_us)
+    return Evidence(run.trace.operation, cold_us)
 
 
 def call_name(service: str, operation: str) -> str:

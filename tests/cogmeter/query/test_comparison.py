@@ -5,8 +5,8 @@ import pytest
 
 from cogmeter.query.comparison import FEWEST, ChangeVerdict, compare
 from cogmeter.query.comparison_periods import UnknownPeriodError, comparison_periods
-from cogmeter.query.query import Query
 from cogmeter.query.comparison_samples import read_samples
+from cogmeter.query.query import Query
 from cogmeter.query.records import Range, UnknownNameError
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Retention

@@ -112,7 +112,7 @@ def slow_upstream(number):
 
 def cold_start(number):
     run = Making(number).wait(5, 40).defer().wait(900, 4_000)
-    return run.reply().ended(first_since_start=True, typical_us=run.between(150e3, 450e3))
+    return run.reply().ended(warm=frozenset(), typical_us=run.between(150e3, 450e3))
 
 
 MADE = {
@@ -127,7 +127,7 @@ MADE = {
 
 
 def quick(run):
-    return run.wait(2, 60).defer().ended(first_since_start=True, typical_us=120e3)
+    return run.wait(2, 60).defer().ended(warm=frozenset(), typical_us=120e3)
 
 
 def own_work(run):
