@@ -54,21 +54,23 @@ def _title(by: str) -> str:
 
 
 def _page(answer: Costs, title: str) -> OutputPage:
-    from cogmeter.render.cost_text import CALL, NO_COSTS, money, rough_money
+    from cogmeter.render.cost_text import CALL, NO_COSTS, covered_text, forecast_text, money
     from cogmeter.render.formatting import counted
+    from cogmeter.times import us_of
 
-    total, forecast = answer.total, answer.forecast
+    total, forecast, span = answer.total, answer.forecast, answer.time_range
     if not total.operations:
         return OutputPage(title, [f"{NO_COSTS} Add them with cogmeter.usage(response), see docs/cost.md."])
-    expected = (
-        f"available after 3 whole days; {forecast.days} so far"
-        if forecast.expected_micro_usd is None
-        else f"about {rough_money(forecast.expected_micro_usd)} ({rough_money(forecast.least_micro_usd)} to"
-        f" {rough_money(forecast.most_micro_usd)}), based on the last {forecast.days} days"
+    expected = forecast_text(
+        forecast.days, forecast.expected_micro_usd, forecast.least_micro_usd, forecast.most_micro_usd
     )
-    whole = "hours" if answer.step_seconds < DAY_S else "days"
+    covered = covered_text(
+        answer.step_seconds * 1_000_000,
+        us_of(span.since),
+        None if answer.counted_since is None else us_of(answer.counted_since),
+    )
     blocks: list[Block] = [
-        LabelledValue("Covers", f"whole {whole} (UTC) since {answer.time_range.since:%Y-%m-%d %H:%M}"),
+        LabelledValue("Covers", f"{span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M}, {covered}"),
         LabelledValue("Total", f"{money(total.cost_micro_usd)} for {counted(total.operations, CALL)}"),
         LabelledValue(
             "Tokens", f"{total.tokens_in:,} input ({total.cached_tokens:,} cached), {total.tokens_out:,} output"

@@ -56,7 +56,7 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if options.as_json:
         show_json(report)
     else:
-        show(_page(report, time_range, more=more, of_services=bool(options.services)))
+        show(_page(report, time_range, more=more, limit=limit, of_services=bool(options.services)))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -92,22 +92,22 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range, *, more: str, of_services: bool) -> OutputPage:
+def _page(report: ErrorReport, span: Range, *, more: str, limit: int, of_services: bool) -> OutputPage:
     from cogmeter.render.error_text import INNER_TITLE, counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
     inner = [failures for failures in report.groups if failures.raised_in is not None and of_services]
     blocks: list[Block] = []
     if report.error_groups:
-        blocks.append(_group_table(report.error_groups, report.deploy))
         blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
+        blocks.append(_group_table(report.error_groups, report.deploy))
     if inner:
         blocks.append(_inner_table(inner, INNER_TITLE))
     if unplaced:
         title = "Failures without a known place, each with its newest text"
         blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
     if more:
-        blocks.append(f"There are more {more}. List them with --limit.")
+        blocks.append(f"Cut after the {limit} most frequent: {more}. List more with --limit.")
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
     return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])

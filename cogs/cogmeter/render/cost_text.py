@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cogmeter.query.costs import NONE_TITLES, TITLES, used
+from cogmeter.query.costs import LEAST_BASIS, NONE_TITLES, TITLES, used
 from cogmeter.render import formatting
+from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cogmeter.query.costs import CostForecast, CostGrouping, CostReport
+    from cogmeter.query.costs import CostGrouping, CostReport
     from cogmeter_storage.costs import CostSums
 
 NO_COSTS: Final = "No tokens and no costs were recorded in this period."
@@ -56,12 +57,25 @@ def tokens_text(sums: CostSums) -> str:
     return f"{formatting.count(sums.tokens_in)} input{cached}, {formatting.count(sums.tokens_out)} output tokens"
 
 
-def forecast_text(forecast: CostForecast) -> str:
-    """Return the month's forecast with its range: ``about $265 ($200 to $300), based on the last 7 days``."""
-    if forecast.expected is None:
-        return f"available after 3 whole days; {forecast.days} so far"
-    ends = f"{rough_money(forecast.least)} to {rough_money(forecast.most)}"
-    return f"about {rough_money(forecast.expected)} ({ends}), based on the last {forecast.days} days"
+def forecast_text(days: int, expected: int | None, least: int, most: int) -> str:
+    """Return the month's forecast with its range: ``about $265 ($200 to $300), based on the last 7 days``.
+
+    Money is in micro-dollars; nothing is ``expected`` if there are too few ``days`` with known costs.
+    """
+    if expected is None:
+        return f"available after {LEAST_BASIS} whole days; {days} so far"
+    return f"about {rough_money(expected)} ({rough_money(least)} to {rough_money(most)}), based on the last {days} days"
+
+
+def covered_text(step_us: int, since_us: int, known_since_us: int | None) -> str:
+    """Return what costs of a range cover: ``whole days (UTC), recorded since 23 Nov``.
+
+    Costs are recorded since ``known_since_us``, which is named only where the range begins earlier.
+    """
+    whole = "whole hours (UTC)" if step_us < DAY_US else "whole days (UTC)"
+    if known_since_us is None or known_since_us <= since_us:
+        return whole
+    return f"{whole}, recorded since {formatting.day(known_since_us)}"
 
 
 def missing_money(report: CostReport) -> str:

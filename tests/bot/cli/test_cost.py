@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -126,6 +126,9 @@ def test_the_range_that_is_covered_is_stated_and_is_that_of_the_json(cogmeter, s
     lines = cogmeter("cost", "--period", period)[1].splitlines()
     (covered,) = [line for line in lines if line.startswith("Covers: ")]
     since = json.loads(cogmeter("cost", "--period", period, "--json")[1])["timeRange"]["since"]
-    assert covered == f"Covers: whole {step} (UTC) since {since[:16].replace('T', ' ')}"
+    known = datetime.fromtimestamp(now_us / 1e6, UTC) - timedelta(days=5)
+    recorded = f", recorded since {known.day} {known:%b}" if period == "30d" else ""
+    assert covered.startswith(f"Covers: {since[:16].replace('T', ' ')} to ")
+    assert covered.endswith(f", whole {step} (UTC){recorded}")
     at_us = round(datetime.fromisoformat(since).timestamp() * 1e6)
     assert at_us % step_us == 0

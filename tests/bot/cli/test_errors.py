@@ -38,13 +38,13 @@ def test_errors_are_listed_with_their_place_and_failures_without_one_by_their_te
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "Errors (Last 24 Hours)"
-    assert lines[2].split() == ["id", "count", "people", "(total)", "last", "(UTC)", "kind", "state", "place", "error"]
-    assert lines[3].split()[:2] == ["1", "3"]
-    assert lines[3].endswith("cogs/graph.py:42 in Graph.a      ValueError: no node a") or "in Graph.a " in lines[3]
-    assert "new since version 1.4" in lines[3]
-    assert "logged" in lines[4]
+    assert lines[2].startswith("Counted by whole days in UTC: ")
+    assert lines[4].split() == ["id", "count", "people", "(total)", "last", "(UTC)", "kind", "state", "place", "error"]
+    assert lines[5].split()[:2] == ["1", "3"]
+    assert lines[5].endswith("cogs/graph.py:42 in Graph.a      ValueError: no node a") or "in Graph.a " in lines[5]
+    assert "new since version 1.4" in lines[5]
+    assert "logged" in lines[6]
     assert "Failures without a known place, each with its newest text:" in lines
-    assert any(line.startswith("Counted by whole days in UTC: ") for line in lines)
     assert lines[-1].endswith("timeout after 5 s")
     assert "\x1b" not in out
 
@@ -122,3 +122,10 @@ def test_check_fails_for_errors_that_are_neither_resolved_nor_muted(cogmeter, se
         path = seed(rows, f"{change.__name__}.db", work=change)
         assert cogmeter("errors", "--check", "--database", path)[0] == code, change
         assert cogmeter("errors", "1", "--check", "--database", path)[0] == code, change
+
+
+def test_a_list_that_is_cut_names_itself_and_its_length(cogmeter, failing):
+    assert cogmeter("errors", "--limit", "1")[1].splitlines()[-1] == (
+        "Cut after the 1 most frequent: errors and failures by text. List more with --limit."
+    )
+    assert "--limit" not in cogmeter("errors", "--limit", "5")[1]

@@ -12,6 +12,7 @@ from cogmeter.render.charts.chart import CHART_NAME, NO_CHART
 from cogmeter.render.cost_text import (
     CALL,
     NO_COSTS,
+    covered_text,
     forecast_text,
     group_text,
     missing_money,
@@ -51,7 +52,9 @@ def cost_embed(
             name="Today", value=f"{money(report.today.micro_usd)}\nyesterday {money(report.yesterday.micro_usd)}"
         )
         embed.add_field(name="This month so far", value=money(report.forecast.spent))
-        embed.add_field(name="Month forecast", value=forecast_text(report.forecast))
+        found = report.forecast
+        text = forecast_text(found.days, found.expected, found.least, found.most)
+        embed.add_field(name="Month forecast", value=text)
     if picture is not None and picture.drawn:
         embed.set_image(url=f"attachment://{CHART_NAME}")
     elif picture is not None and picture.problem:
@@ -92,7 +95,7 @@ def _line(report: CostReport, name: str, sums: CostSums, names: Mapping[str, str
 
 def _footer(report: CostReport, page: int) -> str:
     pages = max(-(-len(report.groups) // PAGE), 1)
-    parts = ["Whole hours (UTC)" if report.step_us < 86_400_000_000 else "Whole days (UTC)"]
+    parts = [formatting.sentence(covered_text(report.step_us, report.range.since_us, report.since_us))]
     if pages > 1:
         parts.append(f"page {page + 1} of {pages}, {formatting.counted(len(report.groups), TITLES[report.by])}")
     if report.price_source:
