@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogmeter_bot.demo.profiles import Profile
 
 MOST_AHEAD: Final = 6  # commands that take the place of later ones; more are commands of people who try again
-MOST_PARTS: Final = 20  # slow operations in one command
+MOST_PARTS: Final = 6  # slow operations in one command, such as the pictures of one message
 LONGEST_US: Final = 60_000_000  # of a command, until which operations join it
 NEXT_US: Final = 2_500_000  # until the next slow operation of an incident, mostly less
 SLOW: Final = 2.0  # times the median, from which an operation is slow

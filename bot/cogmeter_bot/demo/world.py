@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.5
 MEMBERS: Final = 60  # of the second server, each further one has as many more: always more than those who use the bot
 MAX_CLOCK_LAG_S: Final = 15.0
+MOST_CLOCK_LAG_S: Final = 45.0  # from which it is advanced although a visitor is active: times would be ahead of it
 # discord.py's own method, which the monitor watches. The simulator looks it up at each call, so its class lacks it.
 _METHOD: Final = "create_interaction_response"
 
@@ -114,7 +115,9 @@ class World:
         while True:
             await asyncio.sleep(POLL_S)
             requests, before = len(self._env.http_requests), requests
-            if requests != before or not (self._has_news or self._behind_s() > MAX_CLOCK_LAG_S):
+            behind_s = self._behind_s()
+            active = requests != before and behind_s < MOST_CLOCK_LAG_S
+            if active or not (self._has_news or behind_s > MAX_CLOCK_LAG_S):
                 continue
             has_news, self._has_news = self._has_news, False
             try:
