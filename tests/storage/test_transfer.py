@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from postgres_server import PROGRAMS
 from transfer_stores import HOSTILE, answers, answers_of, fill_small_tables, metadata_of, opened, rows_of
@@ -165,8 +165,25 @@ def test_sqlite_to_postgresql_and_back_changes_no_answer(postgres_url, clear, st
         assert asyncio.run(go_on(postgres_url, now_us)) == wanted
 
 
+# A process adds to a minute whose hour is folded and old enough to be removed.
+LATE_MINUTE = [
+    *[("append", [(1, 0, 0, 0)])] * 2,
+    ("fold", None),
+    ("wait", 0),
+    ("wait", DAY_US),
+    ("append", [(1, 0, 0, 0), (2, DAY_US, 9, 1), (3, DAY_US, 9, 2)]),
+    ("small", None),
+    ("fold", None),
+    ("small", None),
+    *[("append", [(4, DAY_US, 7, 3), (4, 7 * HOUR_US, 8, 1)])] * 2,
+    ("clean", None),
+]
+
+
 @pytest.mark.timeout(400)
 @EXAMPLES
+@example(LATE_MINUTE, [18, 8])
+@example([*LATE_MINUTE[:5], ("fold", None), ("clean", None)], [1, 1])
 @given(STEPS, CUTS)
 def test_processes_of_postgresql_become_one_sequence_in_sqlite(postgres_url, clear, steps, cuts):
     clear()
