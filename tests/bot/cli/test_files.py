@@ -212,7 +212,8 @@ def test_an_interrupted_export_leaves_no_half_file(environment, large, tmp_path,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # these tests may run under nohup
+        # The tests may run under nohup, which ignores one of these signals.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - it calls one function of C
     )
     deadline = time.perf_counter() + 60
     while not [one for one in tmp_path.glob(".x.json.*.part") if one.stat().st_size > 100_000]:
