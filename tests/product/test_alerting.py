@@ -73,7 +73,7 @@ def alerts_of(bot):
     return bot.get_cog("cogmeter").monitor.alerting
 
 
-def told(bot):
+def sent(bot):
     return alerts_of(bot).delivery.delivered["channel"]
 
 
@@ -100,7 +100,7 @@ async def test_an_alert_is_pressed_reloaded_and_resolved_in_one_message(discord_
 
     async with alerting(server, THREAD="true") as bot:
         fail("web")
-        await until(lambda: told(bot) == 1, "the alert")
+        await until(lambda: sent(bot) == 1, "the alert")
         await press(server.member, "Acknowledge")
         await until(lambda: "owner and team" in (shown(server)[-1].get("content") or ""), "the refusal")
         await press(server.owner, "Acknowledge")
@@ -128,7 +128,7 @@ async def test_what_goes_wrong_on_the_way_to_discord_loses_and_doubles_nothing(d
     discord_server.fail(fault, POST, times=2)
     async with alerting(discord_server) as bot:
         fail("web")
-        await until(lambda: told(bot) == 1, "the alert")
+        await until(lambda: sent(bot) == 1, "the alert")
         assert len(shown(discord_server)) == 1
 
 
@@ -139,7 +139,7 @@ async def test_a_group_with_hostile_names_is_one_message_and_pings_the_role_alon
         role = world.guild["roles"][-1]["id"]
         async with alerting(server, bot_type, ESCALATE_AFTER=1, ESCALATE_ROLE_ID=role) as bot:
             fail(*HOSTILE)
-            await until(lambda: told(bot) >= 2, "the escalation")
+            await until(lambda: sent(bot) >= 2, "the escalation")
             root, ping = posted(server)
         assert f"{len(HOSTILE)} services have alerts" in root["embeds"][0]["description"]
         assert root["allowed_mentions"] == {"parse": []}
@@ -165,7 +165,7 @@ async def test_reloads_with_active_alerts_send_nothing_again_and_leave_nothing_b
 
     async with alerting(discord_server) as bot:
         fail("a", "b", "c")
-        await until(lambda: told(bot) == 3, "the alerts")
+        await until(lambda: sent(bot) == 3, "the alerts")
         for _ in range(20):
             await bot.reload_extension(EXTENSION)
         checks = alerts_of(bot).engine.checks
@@ -187,7 +187,7 @@ async def test_an_unload_while_discord_hangs_ends_in_time_and_the_alert_is_sent_
         fail("web")
         await until(lambda: not discord_server.rest.faults.waiting, "the request that hangs")
         await bot.reload_extension(EXTENSION)
-        await until(lambda: told(bot) == 1, "the alert")
+        await until(lambda: sent(bot) == 1, "the alert")
         assert len(shown(discord_server)) == 1
 
 

@@ -50,8 +50,8 @@ def measured(chance):
     ]
 
 
-async def told(store):
-    """Wait until everybody was told of everything."""
+async def delivered(store):
+    """Wait until everything is delivered."""
     deadline = time.perf_counter() + 90
     while await store.alerting.next_due_us() is not None:
         assert time.perf_counter() < deadline, await store.alerting.due(2**62)
@@ -84,7 +84,7 @@ async def test_each_alert_is_one_message_with_its_present_state_whatever_fails(d
                 await bot.reload_extension(EXTENSION)
         monitor = bot.get_cog("cogmeter").monitor
         await monitor.alerting.engine.step([], now_us())
-        await told(monitor.store)
+        await delivered(monitor.store)
         alerts = await monitor.store.alerting.alerts(tuple(AlertState))
         assert not monitor.alerting.delivery.failed
         await bot.unload_extension(EXTENSION)

@@ -30,7 +30,7 @@ class Mailbox:
     status: int = 200
     url: str = ""
 
-    def told(self, state: str) -> list[dict[str, Any]]:
+    def received(self, state: str) -> list[dict[str, Any]]:
         letters = [json.loads(body) for _, _, body in list(self.letters)]
         return [letter for letter in letters if letter["state"] == state]
 
@@ -93,7 +93,7 @@ async def test_a_blocked_loop_is_reported_while_it_is_blocked(
             await asyncio.sleep(1)
             time.sleep(20)
             ended_s = time.perf_counter()
-            (letter,) = mailbox.told("firing")
+            (letter,) = mailbox.received("firing")
             (at_s, headers, body), *_ = mailbox.letters
             assert at_s < ended_s - 2
             assert (letter["type"], letter["service"], letter["severity"]) == ("stall", "(bot)", "critical")
@@ -101,7 +101,7 @@ async def test_a_blocked_loop_is_reported_while_it_is_blocked(
             signed = f"{headers['X-Cogmeter-Timestamp']}.".encode() + body
             expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
             assert headers["X-Cogmeter-Signature"] == f"v1={expected}"
-            await until(lambda: any(one["alert"] == letter["alert"] for one in mailbox.told("resolved")))
+            await until(lambda: any(one["alert"] == letter["alert"] for one in mailbox.received("resolved")))
         finally:
             await bot.unload_extension("cogmeter.cog")
     assert "T0ken" not in caplog.text
@@ -127,7 +127,7 @@ async def test_the_engine_sends_a_target_nothing_that_it_has_received_out_of_ban
         try:
             await asyncio.sleep(1)
             time.sleep(4)
-            await until(lambda: mailbox.told("resolved"))
+            await until(lambda: mailbox.received("resolved"))
             await until(lambda: alerting.delivery.delivered["log"])  # who has not heard of it
             assert stalls() == ["fired", "resolved"]
             alert = next(one for one in alerting.engine.active if one.rule == "stall")
@@ -147,12 +147,12 @@ async def test_a_lost_connection_is_reported_and_its_return_too(
         try:
             keep_alive = bot.ws._keep_alive
             lost_s, keep_alive._last_ack = keep_alive._last_ack, keep_alive._last_ack - 75
-            await until(lambda: mailbox.told("firing"))
-            (letter,) = mailbox.told("firing")
+            await until(lambda: mailbox.received("firing"))
+            (letter,) = mailbox.received("firing")
             assert letter["type"] == "gateway"
             assert "acknowledged" in letter["message"]
             keep_alive._last_ack = max(lost_s, time.perf_counter())
-            await until(lambda: mailbox.told("resolved"))
+            await until(lambda: mailbox.received("resolved"))
         finally:
             await bot.unload_extension("cogmeter.cog")
 

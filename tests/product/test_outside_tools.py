@@ -142,8 +142,8 @@ def live(lane: Lane, epoch_s: float) -> None:
             used.append(lane.use_tool())
             time.sleep(moments.uniform(0.0, 0.4))
         bot.end(signal.SIGKILL if killed else signal.SIGTERM)
-    told = f"{'killed' if killed else 'stopped'}, {'reads' if reads else ''}, {bot.last}, {bot.committed}, {used}"
-    print(lane.folder.name, told, flush=True)
+    line = f"{'killed' if killed else 'stopped'}, {'reads' if reads else ''}, {bot.last}, {bot.committed}, {used}"
+    print(lane.folder.name, line, flush=True)
     errors = (lane.folder / "errors").read_text().splitlines()
     # A roll-up may wait for another program's lock for longer than its hurried interval.
     assert not [line for line in errors if "maximum number of running instances" not in line]

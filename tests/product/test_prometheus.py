@@ -47,8 +47,8 @@ ILL = {
 }
 
 
-def promtool(*arguments, told=None):
-    done = subprocess.run(["promtool", *map(str, arguments)], input=told, capture_output=True, timeout=60, check=False)
+def promtool(*arguments, stdin=None):
+    done = subprocess.run(["promtool", *map(str, arguments)], input=stdin, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return (done.stdout + done.stderr).decode()
 
@@ -228,7 +228,7 @@ async def test_a_real_scrape_passes_promtools_checks(needed, ports):
     async with aiohttp.ClientSession() as session:
         for port in ports:
             async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                assert promtool("check", "metrics", told=await answer.read()) == ""
+                assert promtool("check", "metrics", stdin=await answer.read()) == ""
 
 
 def test_rules_and_configurations_pass_promtools_checks_and_the_rules_their_tests(needed):

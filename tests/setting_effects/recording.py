@@ -304,7 +304,7 @@ async def operations_kept(place: Place) -> object:
 
 
 async def hours_kept(place: Place) -> object:
-    """The hours of the shortest time whose operations can be told, three days ago."""
+    """The hours of the shortest time whose operations are known, three days ago."""
     monitor, series, at_us = await _cleaned(place, 3)
     totals = await monitor.store.totals(at_us, at_us + 1, groups={series: 0})
     return (totals.until_us - totals.since_us) // HOUR_US

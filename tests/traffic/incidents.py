@@ -32,7 +32,7 @@ class Incident:
     grows: bool = False  # from nothing at the beginning to its full strength at the end
     on_s: float = 0.0  # if not 0: it comes for so long, ...
     off_s: float = 0.0  # ... and goes for so long
-    most_alerts: int = 1  # of one rule that may be told
+    most_alerts: int = 1  # of one rule that may be reported
 
     def strength(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """How much of it is there at these times, 0 to 1."""

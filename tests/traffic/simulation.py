@@ -34,7 +34,7 @@ GRACE_S = 600.0  # after its end an incident is still in the window
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was told."""
+    """What was reported."""
 
     alerts: tuple[Alert, ...]  # that fired, the first one first
     changes: tuple[AlertChange, ...]
@@ -64,7 +64,7 @@ class Found:
 
 
 def fired_s(alert: Alert) -> float:
-    """When it was told, in seconds from the beginning."""
+    """When it was reported, in seconds from the beginning."""
     assert alert.fired_us is not None
     return alert.fired_us / 1e6 - START_S
 

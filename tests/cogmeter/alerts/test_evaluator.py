@@ -49,7 +49,7 @@ class Kept:
         await self.store.fold(now_us=self.one.now_us)
 
     async def restart(self, make, *, names=True, down_s=10):
-        """Another evaluator, later, on the same store; the recorder knows the stored series unless told otherwise."""
+        """Another evaluator, later, on the same store; ``names``: the recorder knows the stored series."""
         await self.flush()
         after = make()
         after.now_s = self.one.now_s + down_s
@@ -373,8 +373,8 @@ async def test_a_service_that_differs_from_its_usual_values_is_an_info_alert(mea
     assert {reading.severity for reading in await one.readings("deviation")} <= {"warning"}
 
 
-@pytest.mark.parametrize(("hours", "told"), [(20, False), (30, True)])
-async def test_nothing_deviates_before_a_day_is_known(measured, hours, told):
+@pytest.mark.parametrize(("hours", "fires"), [(20, False), (30, True)])
+async def test_nothing_deviates_before_a_day_is_known(measured, hours, fires):
     one = measured(alert_threshold_operations_per_minute=0, alert_threshold_low_traffic=0)
     random = np.random.default_rng(7)
     for _ in range(hours * 30):
@@ -386,7 +386,7 @@ async def test_nothing_deviates_before_a_day_is_known(measured, hours, told):
         one.after(120)
         await one.see("web", count=60, duration_ms=2_000)
         found += await one.breached("deviation")
-    assert bool(found) is told
+    assert bool(found) is fires
 
 
 async def test_that_nothing_fails_any_more_is_no_deviation(measured):

@@ -17,10 +17,10 @@ BY_KIND = pytest.mark.parametrize("incident", INCIDENTS, ids=lambda one: one.kin
 
 @pytest.fixture(scope="module", params=SEEDS)
 def found(request, tmp_path_factory) -> Found:
-    return asyncio.run(told(Traffic(request.param), tmp_path_factory.mktemp("simulation") / "performance.db"))
+    return asyncio.run(simulated(Traffic(request.param), tmp_path_factory.mktemp("simulation") / "performance.db"))
 
 
-async def told(traffic: Traffic, path, **how) -> Found:
+async def simulated(traffic: Traffic, path, **how) -> Found:
     store = await open_store(f"sqlite:///{path}")
     try:
         return await simulate(traffic, store, **how)
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test of a
 def test_an_incident_is_found_within_its_stated_delay(found, incident):
     alerts = found.of(incident)
 
-    assert alerts, f"{incident.kind} in {incident.service} was not told"
+    assert alerts, f"{incident.kind} in {incident.service} was not reported"
     assert fired_s(alerts[0]) - incident.since_s <= incident.within_s
 
 
@@ -83,7 +83,7 @@ def restarted(tmp_path_factory) -> Found:
     traffic = Traffic(4, days=3, services=[one for one in SERVICES if one in QUIET or one.name in RESTARTED])
     moments = [one.since_s + MIDST_S for one in INCIDENTS if one.service in RESTARTED]
     path = tmp_path_factory.mktemp("restarted") / "performance.db"
-    return asyncio.run(told(traffic, path, restarts_s=[*moments, 27 * 3600]))
+    return asyncio.run(simulated(traffic, path, restarts_s=[*moments, 27 * 3600]))
 
 
 @pytest.mark.parametrize("incident", [one for one in INCIDENTS if one.service in RESTARTED], ids=lambda one: one.kind)

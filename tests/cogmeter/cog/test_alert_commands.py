@@ -78,7 +78,7 @@ async def test_states_and_services_are_distinguished(move_in):
         assert "Error rate" not in resolved
         history = (await asked(home, "alerts", state="history")).description
         assert "Throughput" in history
-        assert "web-crawling" not in history  # it was not told yet
+        assert "web-crawling" not in history  # it is not delivered yet
         one = await asked(home, "alerts", service="web-crawling")
         assert "knowledge-graph" not in one.description
         assert one.title.endswith("of web-crawling")

@@ -75,7 +75,7 @@ async def until(found, what):
 
 
 async def delivered(home):
-    """Wait until everybody was told of everything."""
+    """Wait until everything is delivered."""
     deadline = time.perf_counter() + 90
     while await home.monitor.store.alerting.next_due_us() is not None:
         assert time.perf_counter() < deadline, "still waiting for deliveries"

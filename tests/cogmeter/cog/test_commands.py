@@ -258,8 +258,8 @@ async def test_a_host_that_does_not_sync_gets_one_line_with_the_call_to_make(mov
     with caplog.at_level(logging.WARNING, logger="cogmeter"):
         async with move_in(PERFORMANCE_SYNC_COMMANDS="false"):
             pass
-    told = [message for message in caplog.messages if "is not registered" in message]
-    assert told == [
+    warnings = [message for message in caplog.messages if "is not registered" in message]
+    assert warnings == [
         (
             "/perf is not registered with Discord yet: call `await bot.tree.sync()` once, or set "
             "PERFORMANCE_SYNC_COMMANDS=true"

@@ -40,8 +40,8 @@ async def seed(home, now_us):
         duration_us = (12_000_000 if number > 300 else 7_000_000) if slow else 50_000
         rows += [(crawl, start_us + number * MINUTE_US + one, duration_us, Outcome.OK, None, None) for one in range(10)]
     await store.append([rows], now_us=now_us)
-    told = [alert(number, start_us + (number * 60 + 33) * MINUTE_US, acknowledged=number == 5) for number in range(6)]
-    await store.alerting.save([Step(one) for one in told])
+    fired = [alert(number, start_us + (number * 60 + 33) * MINUTE_US, acknowledged=number == 5) for number in range(6)]
+    await store.alerting.save([Step(one) for one in fired])
 
 
 def fields(embed):
@@ -70,8 +70,8 @@ async def test_the_report_has_its_figures_from_the_store_and_advice_replayed_on_
 async def test_rules_that_nobody_acted_on_are_named(move_in):
     async with move_in() as home:
         now_us = time.time_ns() // 1000
-        told = [alert(number, now_us - (number + 1) * HOUR_US) for number in range(4)]
-        await home.monitor.store.alerting.save([Step(one) for one in told])
+        fired = [alert(number, now_us - (number + 1) * HOUR_US) for number in range(4)]
+        await home.monitor.store.alerting.save([Step(one) for one in fired])
         (embed,) = (await home.owner.slash(home.channel, "perf report")).response.embeds
         assert fields(embed)["Resolved without action"] == "Response time of web-crawling: 4 times"
 

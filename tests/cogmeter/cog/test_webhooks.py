@@ -13,11 +13,11 @@ SECRET = "T0ken-s3cret"
 
 @pytest.fixture
 async def endpoint():
-    """An endpoint, what it was told, and the status that it answers with."""
-    told, answer = [], {"status": 200}
+    """An endpoint, what it received, and the status that it answers with."""
+    received, answer = [], {"status": 200}
 
     async def take(request):
-        told.append(await request.json())
+        received.append(await request.json())
         return web.Response(status=answer["status"])
 
     app = web.Application()
@@ -25,7 +25,7 @@ async def endpoint():
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/{SECRET}", told, answer
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/{SECRET}", received, answer
     await runner.cleanup()
 
 
@@ -45,12 +45,12 @@ async def breach(home):
 
 
 async def test_an_alert_reaches_the_endpoint_and_its_request_is_no_operation_of_the_hosts(move_in, endpoint):
-    url, told, _ = endpoint
+    url, received, _ = endpoint
     async with move_in(PERFORMANCE_ALERT_WEBHOOK_URL=url) as home:
         await breach(home)
-        await until(lambda: told)
+        await until(lambda: received)
         await home.flushed()
-        assert [(one["type"], one["service"], one["kind"]) for one in told if one["type"] == "error_rate"] == [
+        assert [(one["type"], one["service"], one["kind"]) for one in received if one["type"] == "error_rate"] == [
             ("error_rate", "knowledge-graph", "fired")
         ]
         # Names that other tests in this process recorded may be known; no operation stands under them.
@@ -61,7 +61,7 @@ async def test_an_alert_reaches_the_endpoint_and_its_request_is_no_operation_of_
 async def test_an_endpoint_that_is_gone_is_reported_in_the_log_and_in_the_channel_without_its_address(
     move_in, endpoint, caplog
 ):
-    url, told, answer = endpoint
+    url, received, answer = endpoint
     answer["status"] = 404
 
     async def prepare(home, monkeypatch):
@@ -74,7 +74,7 @@ async def test_an_endpoint_that_is_gone_is_reported_in_the_log_and_in_the_channe
         assert "PERFORMANCE_ALERT_WEBHOOK_URL answered 404" in delivery.stopped["webhook"]
         await until(lambda: any("webhook receives no more" in shown(one) for one in home.channel.history()))
         await breach(home)
-        assert len(told) == 1
+        assert len(received) == 1
         assert "receives no more alerts until the next start" in caplog.text
         said = [one.text for one in delivery.findings()] + [shown(one) for one in home.channel.history()]
         said += [attempt.error for attempt in await home.monitor.store.alerting.attempts()]
@@ -86,10 +86,10 @@ def shown(message):
 
 
 async def test_a_test_says_of_each_target_how_it_fared(move_in, endpoint):
-    url, told, answer = endpoint
+    url, received, answer = endpoint
     async with move_in(PERFORMANCE_ALERT_WEBHOOK_URL=url) as home:
         delivery = home.monitor.alerting.delivery
         assert await delivery.test("Ada") == {"log": "", "webhook": ""}
-        assert told[0]["test"] is True
+        assert received[0]["test"] is True
         answer["status"] = 503
         assert await delivery.test("Ada") == {"log": "", "webhook": "PERFORMANCE_ALERT_WEBHOOK_URL answered 503."}

@@ -83,7 +83,7 @@ async def record(monitor, service, times, **options):
     await until(lambda: monitor.flusher.written >= before + times)
 
 
-def test_the_worst_counts_and_nobody_is_served_by_what_nobody_has_seen_work():
+def test_the_worst_status_counts_and_unknown_is_worse_than_degraded():
     healthy, degraded, unhealthy, unknown = Status
     assert worst([healthy, degraded]) is degraded
     assert worst([unknown, degraded, healthy]) is unknown

@@ -82,7 +82,7 @@ async def closing(kind: type[commands.Bot]) -> None:
 
 
 async def own_group(kind: type[commands.Bot]) -> None:
-    """A host with its own /perf is monitored and told so in one line; with another name for ours, both are there."""
+    """A host with its own /perf is monitored, and one line says so; with another name for ours, both are there."""
     async with make_bot(kind) as bot:
 
         @bot.tree.command(name="perf", description="The host's own")

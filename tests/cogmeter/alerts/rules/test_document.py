@@ -71,8 +71,8 @@ def test_the_levels_of_a_burning_budget_are_those_of_the_code():
         (float(factor), int(long) * unit_s[longer], int(short) * unit_s[shorter], severity)
         for factor, long, longer, short, shorter, severity in said
     ]
-    told = {"information": "info"}
-    assert [(*one[:3], told.get(one[3], one[3])) for one in levels] == [
+    names = {"information": "info"}
+    assert [(*one[:3], names.get(one[3], one[3])) for one in levels] == [
         (level.factor, level.long_s, level.short_s, level.severity) for level in LEVELS
     ]
 

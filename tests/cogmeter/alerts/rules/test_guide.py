@@ -62,10 +62,10 @@ async def test_severity_is_critical_from_one_point_six_times_the_threshold_on_un
     assert [reading.severity for reading in await one.readings()] == ["warning", "info"]
 
 
-@pytest.mark.parametrize(("failures", "told"), [(2, False), (3, True)])
-async def test_two_failures_of_twenty_are_chance(measured, failures, told):
+@pytest.mark.parametrize(("failures", "fires"), [(2, False), (3, True)])
+async def test_two_failures_of_twenty_are_chance(measured, failures, fires):
     one = await measured().see("web", count=20, failures=failures)
-    assert bool(await one.breached()) is told
+    assert bool(await one.breached()) is fires
 
 
 async def test_who_asks_for_single_operations_hears_of_single_failures(measured):

@@ -12,7 +12,7 @@ def reading(rule, service="web", operation="", *, threshold=1.0, breached=True):
     return Reading(Subject(rule, service, operation), 2.0, threshold, "text", "warning", breached)
 
 
-def told(readings, now_us=0, echoes=None):
+def reported(readings, now_us=0, echoes=None):
     return [one.subject.rule for one in (echoes or Suppression(600)).mark(readings, now_us) if one.breached]
 
 
@@ -30,32 +30,32 @@ def told(readings, now_us=0, echoes=None):
     ],
 )
 def test_what_another_reading_explains_is_an_echo(readings, rules):
-    assert told(readings) == rules
+    assert reported(readings) == rules
 
 
 def test_an_echo_stays_one_for_a_while_after_its_explanation():
     echoes = Suppression(600)
     both = [reading("throughput"), reading("deviation")]
-    assert told(both, 0, echoes) == ["throughput"]
-    assert told(both[1:], 600 * S, echoes) == []
-    assert told(both[1:], 601 * S, echoes) == ["deviation"]
+    assert reported(both, 0, echoes) == ["throughput"]
+    assert reported(both[1:], 600 * S, echoes) == []
+    assert reported(both[1:], 601 * S, echoes) == ["deviation"]
 
 
 def test_an_echo_that_was_gone_in_between_is_a_breach_of_its_own():
     echoes = Suppression(600)
     both = [reading("throughput"), reading("deviation")]
-    told(both, 0, echoes)
-    told([], 30 * S, echoes)
-    assert told(both[1:], 60 * S, echoes) == ["deviation"]
+    reported(both, 0, echoes)
+    reported([], 30 * S, echoes)
+    assert reported(both[1:], 60 * S, echoes) == ["deviation"]
 
 
 @pytest.mark.parametrize(("factor", "tail_s"), [(14.4, 300), (6.0, 1_800), (1.0, 21_600)])
 def test_a_burning_budget_is_an_echo_until_its_short_window_is_over(factor, tail_s):
     echoes = Suppression(600)
     burn = reading("burn_rate", threshold=factor)
-    told([reading("error_rate"), burn], 0, echoes)
-    assert told([burn], tail_s * S, echoes) == []
-    assert told([burn], (tail_s + 1) * S, echoes) == ["burn_rate"]
+    reported([reading("error_rate"), burn], 0, echoes)
+    assert reported([burn], tail_s * S, echoes) == []
+    assert reported([burn], (tail_s + 1) * S, echoes) == ["burn_rate"]
 
 
 async def test_an_error_burst_is_one_alert(measured):

@@ -173,11 +173,11 @@ async def test_a_persistent_view_is_recorded_after_a_restart_of_the_bot(
 
 
 class Fragile(ui.View):
-    """Everything goes wrong here, and its own handler is told."""
+    """Everything goes wrong here, and its own handler is called."""
 
     def __init__(self):
         super().__init__(timeout=None)
-        self.told = []
+        self.handled = []
 
     async def interaction_check(self, interaction):
         if interaction.data["custom_id"] == "checked":
@@ -193,7 +193,7 @@ class Fragile(ui.View):
 
     @ui.button(label="c", custom_id="refused")
     async def refused(self, interaction, button):
-        self.told.append("never")
+        self.handled.append("never")
 
     @ui.button(label="d", custom_id="forbidden")
     async def forbidden(self, interaction, button):
@@ -205,7 +205,7 @@ class Fragile(ui.View):
 
     async def on_error(self, interaction, error, item):
         assert sys.exc_info()[1] is error
-        self.told.append((type(error).__name__, item.custom_id))
+        self.handled.append((type(error).__name__, item.custom_id))
         await interaction.response.send_message("sorry")
 
 
@@ -228,7 +228,7 @@ async def test_an_error_that_a_view_swallows_is_recorded_and_its_own_handler_sti
         ),
         "Fragile.stopped": (Outcome.CANCELLED, "CancelledError"),
     }
-    assert sorted(view.told) == [
+    assert sorted(view.handled) == [
         ("MissingPermissions", "forbidden"),
         ("PermissionError", "checked"),
         ("ValueError", "broken"),
@@ -238,14 +238,14 @@ async def test_an_error_that_a_view_swallows_is_recorded_and_its_own_handler_sti
 async def test_a_handler_assigned_to_one_view_and_a_check_of_one_item_count_too(
     discord_server, ready_bot, watching, shown, settled
 ):
-    told = asyncio.Queue()
+    handled = asyncio.Queue()
 
     class Guarded(ui.Button):
         async def interaction_check(self, interaction):
             return False
 
     async def handler(interaction, error, item):
-        told.put_nowait(error)
+        handled.put_nowait(error)
 
     async def fails(interaction):
         raise KeyError("assigned")
@@ -260,7 +260,7 @@ async def test_a_handler_assigned_to_one_view_and_a_check_of_one_item_count_too(
         await discord_server.interact(discord_server.owner.button(panel, "open"))
         await discord_server.interact(discord_server.owner.button(panel, "guarded"))
         found = await settled(2)
-        assert isinstance(await told.get(), KeyError)
+        assert isinstance(await handled.get(), KeyError)
     assert vars(view)["on_error"] is handler
     assert found["View.fails"].outcome is Outcome.ERROR
     assert (found["View.Guarded"].outcome, found["View.Guarded"].error) == (Outcome.USER, REFUSED)
@@ -361,7 +361,7 @@ async def test_what_runs_inside_knows_its_view_and_callback(
 
 
 async def test_modals_keep_their_own_handler_their_refusal_and_their_end(discord_server, ready_bot, watching, recorded):
-    told = []
+    handled = []
 
     class Form(ui.Modal, title="Form"):
         field = ui.TextInput(label="Field", custom_id="field")
@@ -375,7 +375,7 @@ async def test_modals_keep_their_own_handler_their_refusal_and_their_end(discord
             await interaction.response.send_message("thanks")
 
         async def on_error(self, interaction, error):
-            told.append((self, error))
+            handled.append((self, error))
 
     form = Form(custom_id="form")
     ready_bot._connection.store_view(form)
@@ -390,7 +390,7 @@ async def test_modals_keep_their_own_handler_their_refusal_and_their_end(discord
         ("Form", Outcome.ERROR, "ValueError: form"),
         ("Form", Outcome.OK, None),
     ]
-    ((who, error),) = told
+    ((who, error),) = handled
     assert (who is form, str(error)) == (True, "form")
 
 

@@ -403,8 +403,8 @@ async def test_no_token_is_found_in_the_database_or_the_log(
     await flusher.flush()
     await store.close()
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
-    told = repr(surface.findings()) + repr(surface.sample()) + caplog.text
+    shown = repr(surface.findings()) + repr(surface.sample()) + caplog.text
     assert b"discord.rest" in kept
     for secret in (discord_server.token, asked["token"], hook_url.rpartition("/")[2]):
         assert secret.encode() not in kept
-        assert secret not in told
+        assert secret not in shown

@@ -30,12 +30,12 @@ COMPONENTS = """
 
 
 @pytest.fixture(scope="module")
-def told():
+def spec():
     return document((*ROUTES, *PAGE_ROUTES), cookie="cogmeter_session")
 
 
-def operations(told):
-    return [(path, method, one) for path, methods in told["paths"].items() for method, one in methods.items()]
+def operations(spec):
+    return [(path, method, one) for path, methods in spec["paths"].items() for method, one in methods.items()]
 
 
 def references(part):
@@ -47,19 +47,19 @@ def references(part):
             yield from references(one)
 
 
-def test_it_is_openapi_3_1_of_this_version(told):
-    assert told["openapi"] == "3.1.0"
-    assert told["info"]["version"] == __version__
+def test_it_is_openapi_3_1_of_this_version(spec):
+    assert spec["openapi"] == "3.1.0"
+    assert spec["info"]["version"] == __version__
     schema = definitions.OPENAPI_31_VALIDATOR  # the OpenAPI initiative's own, as schemathesis carries it
-    schema.validate(told)
-    assert not schema.is_valid(told | {"paths": {"without-a-slash": {}}})
+    schema.validate(spec)
+    assert not schema.is_valid(spec | {"paths": {"without-a-slash": {}}})
     assert schema.is_valid(document(ROUTES, cookie=None))
 
 
-def test_every_documented_route_is_in_it_once(told):
+def test_every_documented_route_is_in_it_once(spec):
     wanted = [(route.path, route.method.lower()) for route in ROUTES if route.documented]
-    assert sorted(wanted) == sorted((path, method) for path, method, _ in operations(told))
-    names = [one["operationId"] for _, _, one in operations(told)]
+    assert sorted(wanted) == sorted((path, method) for path, method, _ in operations(spec))
+    names = [one["operationId"] for _, _, one in operations(spec)]
     assert len(names) == len(set(names))
 
 
@@ -68,32 +68,32 @@ def test_no_route_is_there_twice():
     assert len(known) == len(set(known))
 
 
-def test_pages_are_not_in_it(told):
-    assert not [path for path in told["paths"] if path.startswith("/performance")]
+def test_pages_are_not_in_it(spec):
+    assert not [path for path in spec["paths"] if path.startswith("/performance")]
 
 
-def test_every_reference_leads_somewhere(told):
-    for reference in references(told):
-        assert reference.rpartition("/")[2] in told["components"]["schemas"], reference
+def test_every_reference_leads_somewhere(spec):
+    for reference in references(spec):
+        assert reference.rpartition("/")[2] in spec["components"]["schemas"], reference
 
 
-def test_components_keep_their_names_because_generated_clients_use_them(told):
-    assert set(COMPONENTS.split()) <= set(told["components"]["schemas"])
+def test_components_keep_their_names_because_generated_clients_use_them(spec):
+    assert set(COMPONENTS.split()) <= set(spec["components"]["schemas"])
 
 
-def test_every_path_parameter_is_documented_as_required(told):
-    for path, _, one in operations(told):
+def test_every_path_parameter_is_documented_as_required(spec):
+    for path, _, one in operations(spec):
         documented = {each["name"]: each for each in one.get("parameters", ()) if each["in"] == "path"}
         assert set(documented) == set(re.findall(r"{(\w+)}", path))
         assert all(each["required"] for each in documented.values())
 
 
-def test_no_parameter_is_documented_as_null(told):
-    assert '"null"' not in json.dumps([one.get("parameters", []) for _, _, one in operations(told)])
+def test_no_parameter_is_documented_as_null(spec):
+    assert '"null"' not in json.dumps([one.get("parameters", []) for _, _, one in operations(spec)])
 
 
-def test_every_operation_documents_its_answer_and_what_any_may_answer(told):
-    for path, method, one in operations(told):
+def test_every_operation_documents_its_answer_and_what_any_may_answer(spec):
+    for path, method, one in operations(spec):
         responses = one["responses"]
         assert any(status.startswith("2") for status in responses), path
         assert {"403", "414", "422", "500", "503"} <= set(responses), path
@@ -107,10 +107,10 @@ def test_every_problem_that_a_route_names_is_explained():
     assert {status for route in ROUTES for status in route.problems} <= set(MEANINGS)
 
 
-def test_security_is_documented_where_there_is_a_token(told):
-    assert told["security"] == [{"bearer": []}, {"session": []}]
-    assert told["components"]["securitySchemes"]["session"]["name"] == "cogmeter_session"
-    for path, _, one in operations(told):
+def test_security_is_documented_where_there_is_a_token(spec):
+    assert spec["security"] == [{"bearer": []}, {"session": []}]
+    assert spec["components"]["securitySchemes"]["session"]["name"] == "cogmeter_session"
+    for path, _, one in operations(spec):
         public = path.startswith("/health")
         assert ("401" in one["responses"]) is not public
         assert (one.get("security") == []) is public
@@ -119,19 +119,19 @@ def test_security_is_documented_where_there_is_a_token(told):
     assert "401" not in without["paths"]["/openapi.json"]["get"]["responses"]
 
 
-def test_every_operation_says_what_it_is(told):
-    assert all(one["summary"] for _, _, one in operations(told))
+def test_every_operation_says_what_it_is(spec):
+    assert all(one["summary"] for _, _, one in operations(spec))
 
 
 async def test_the_page_lists_everything_and_needs_no_script(served):
     async with served() as web:
         page = await web.get("/api")
-        told = (await web.get("/openapi.json")).json()
+        spec = (await web.get("/openapi.json")).json()
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-        for path, method, one in operations(told):
+        for path, method, one in operations(spec):
             assert f"<code>{method.upper()} {path}</code>" in page.text
             assert f'id="{one["operationId"]}"' in page.text
-        for name in told["components"]["schemas"]:
+        for name in spec["components"]["schemas"]:
             assert f'id="schema-{name}"' in page.text
         for status in MEANINGS:
             assert f'id="problem-{status}"' in page.text
@@ -157,8 +157,8 @@ def test_hostile_text_in_the_document_is_text_on_the_page():
     async def do(monitor):
         return None
 
-    told = document([Route("GET", "/x", do, HOSTILE, media={"text/html": HOSTILE})], cookie=None)
-    page = render("api.html", document=told, meanings=MEANINGS)
+    spec = document([Route("GET", "/x", do, HOSTILE, media={"text/html": HOSTILE})], cookie=None)
+    page = render("api.html", document=spec, meanings=MEANINGS)
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page
 

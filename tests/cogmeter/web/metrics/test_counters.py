@@ -40,7 +40,7 @@ async def put(store, at_us, *rows):
     await store.append([made], now_us=at_us)
 
 
-async def told(ledger):
+async def totals(ledger):
     """Everything that has been counted: by series the operations by outcome, and the sum of their durations."""
     reading = await ledger.read()
     rows = zip(reading.names, reading.values.tolist(), strict=True)
@@ -77,7 +77,7 @@ def test_it_returns_all_that_was_ever_stored(steps):
                 store = await open_store(url)
                 ledger = ledger_of(store)
             elif step == "read":
-                assert await told(ledger) == {name: tuple(row) for name, row in expected.items()}
+                assert await totals(ledger) == {name: tuple(row) for name, row in expected.items()}
             else:
                 await store.append([], now_us=clock_us)
                 await store.fold(now_us=clock_us)
@@ -92,30 +92,30 @@ def test_it_returns_all_that_was_ever_stored(steps):
 async def test_clean_up_removes_nothing_from_the_counters(store):
     ledger = ledger_of(store)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
-    before = await told(ledger)
+    before = await totals(ledger)
     for day in range(1, 5):
         await put(store, BEGIN_US + day * DAY_US, (NAMES[1], 1000, Outcome.ERROR))
-        await told(ledger)
+        await totals(ledger)
     now_us = BEGIN_US + 9 * DAY_US
     await store.append([], now_us=now_us)
     await store.fold(now_us=now_us)
     gone = await store.clean(Retention(raw_hours=1, hour_hours=24, day_hours=24), now_us=now_us)
     assert gone.operations == 5
-    assert (await told(ledger))[NAMES[0]] == before[NAMES[0]]
-    assert await told(ledger_of(store)) == await told(ledger)  # and neither does a restart behind it
-    assert sum((await told(ledger))[NAMES[1]][:SUM]) == 4
+    assert (await totals(ledger))[NAMES[0]] == before[NAMES[0]]
+    assert await totals(ledger_of(store)) == await totals(ledger)  # and neither does a restart behind it
+    assert sum((await totals(ledger))[NAMES[1]][:SUM]) == 4
 
 
 async def test_a_store_that_was_replaced_continues_where_the_one_before_ended(store, tmp_path):
     now = [store]
     ledger = Counters(lambda: now[0], fresh_s=0)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK), (NAMES[1], 1000, Outcome.OK))
-    await told(ledger)
+    await totals(ledger)
     now[0] = await open_store(f"sqlite:///{tmp_path / 'another.db'}")
     await put(now[0], BEGIN_US + 1, (NAMES[1], 500, Outcome.ERROR))  # ids begin anew, in another order
     expected = {NAMES[0]: (1, 0, 0, 0, 0, 1000), NAMES[1]: (1, 1, 0, 0, 0, 1500)}
-    assert await told(ledger) == expected
-    assert await told(ledger_of(now[0])) == expected
+    assert await totals(ledger) == expected
+    assert await totals(ledger_of(now[0])) == expected
     await now[0].close()
 
 
@@ -123,7 +123,7 @@ async def test_a_store_that_was_replaced_continues_where_the_one_before_ended(st
 async def test_a_base_that_cannot_be_read_is_logged_and_counting_begins_with_what_is_stored(store, kept, caplog):
     await store.set_value(KEY, kept)
     await put(store, BEGIN_US, (NAMES[0], 1000, Outcome.OK))
-    assert await told(ledger_of(store)) == {NAMES[0]: (1, 0, 0, 0, 0, 1000)}
+    assert await totals(ledger_of(store)) == {NAMES[0]: (1, 0, 0, 0, 0, 1000)}
     assert "restart from the stored operations" in caplog.text
 
 
@@ -132,14 +132,14 @@ async def test_ids_of_discord_are_hidden_and_series_that_become_alike_are_one(st
     await put(store, BEGIN_US, *rows)
     await put(store, BEGIN_US + 2 * DAY_US, *rows)
     ledger = ledger_of(store)
-    assert await told(ledger) == {("bot [id]", "user-[id]"): (6, 0, 0, 0, 0, 60)}
+    assert await totals(ledger) == {("bot [id]", "user-[id]"): (6, 0, 0, 0, 0, 60)}
     kept = json.loads(await store.get_value(KEY))
     assert [row[:2] for row in kept["series"]] == [["(other)", "(other)"], ["bot [id]", "user-[id]"]]
 
 
 async def test_series_beyond_the_limit_count_together(store):
     await put(store, BEGIN_US, *(((f"s{place}", "a"), 10, Outcome.OK) for place in range(5)))
-    counted = await told(ledger_of(store, most=3))
+    counted = await totals(ledger_of(store, most=3))
     assert counted.keys() == {("s0", "a"), ("s1", "a"), ("(other)", "(other)")}
     assert counted["(other)", "(other)"][0] == 3
 

@@ -38,10 +38,10 @@ def names_in(page, key):
 async def test_the_overview_shows_the_figures_that_the_api_returns(seeded):
     async with seeded() as web:
         page = (await web.get("/performance", **HTML)).text
-        told = (await web.get("/api/performance/dashboard")).json()
-    assert names_in(page, "services-table") == list(told["serviceStats"])
-    assert f"<strong>{told['overallStats']['totalOperations']}</strong>" in page
-    assert f"<strong>{told['overallStats']['overallErrorRate'] * 100:g}%" in page
+        answer = (await web.get("/api/performance/dashboard")).json()
+    assert names_in(page, "services-table") == list(answer["serviceStats"])
+    assert f"<strong>{answer['overallStats']['totalOperations']}</strong>" in page
+    assert f"<strong>{answer['overallStats']['overallErrorRate'] * 100:g}%" in page
 
 
 async def test_the_overview_ranks_commands_by_their_own_names(served):
@@ -80,10 +80,10 @@ async def test_the_overview_says_how_many_operations_were_dropped_and_what_to_ra
         web.monitor.recorder.buffer.drop(2_500)
         await web.flushed()
         page = (await web.get("/performance", **HTML)).text
-        told = (await web.get("/api/performance/dashboard")).json()
+        answer = (await web.get("/api/performance/dashboard")).json()
     assert "2,500 operations were dropped in this period because the buffer was full." in page
     assert "Raise PERFORMANCE_MAX_BUFFER_MB." in page
-    assert told["overallStats"]["droppedOperations"] == 2_500
+    assert answer["overallStats"]["droppedOperations"] == 2_500
 
 
 async def test_the_overview_lists_the_busiest_services_and_says_how_many_more_there_are(served):
@@ -93,11 +93,11 @@ async def test_the_overview_lists_the_busiest_services_and_says_how_many_more_th
                 web.monitor.recorder.record(f"service-{number}", "run", duration_ms=1)
         await web.flushed()
         page = (await web.get("/performance", **HTML)).text
-        told = (await web.get("/api/performance/dashboard")).json()
+        answer = (await web.get("/api/performance/dashboard")).json()
         link = re.search(r'href="(/api/performance/dashboard[^"]*)">all of them as JSON', page)[1]
         span = (await web.get(unescape(link))).json()["timeRange"]
-    assert len(told["serviceStats"]) == LISTED + 3
-    assert names_in(page, "services-table") == list(told["serviceStats"])[:LISTED]
+    assert len(answer["serviceStats"]) == LISTED + 3
+    assert names_in(page, "services-table") == list(answer["serviceStats"])[:LISTED]
     assert "and 3 more" in page
     assert page.count('<option value="service-') == LISTED + 3
     assert datetime.fromisoformat(span["until"]) - datetime.fromisoformat(span["since"]) > timedelta(hours=23)
@@ -353,13 +353,13 @@ async def test_the_overview_begins_with_what_needs_attention_and_its_verdict_fol
             web.monitor.recorder.record("shop", "<b>buy</b>", duration_ms=1, error=error)
         await web.flushed()
         page = (await web.get("/performance", **HTML)).text
-        (told,) = (await web.get("/api/performance/dashboard")).json()["attention"]
+        (answer,) = (await web.get("/api/performance/dashboard")).json()["attention"]
         assert page.index('data-key="attention"') < page.index('class="kpis"')
         assert "shop: 15 of 30 operations failed, more than 5%, in the last 24 hours." in page
         assert 'href="/performance/errors"' in page
         health = re.search(r"Bot health(?:</a>)?</dt><dd><strong>(.*?)</strong>", page, re.DOTALL)[1]
         assert "unhealthy" in health
-        assert told == {
+        assert answer == {
             "severity": "warning",
             "people": None,
             "text": "shop: 15 of 30 operations failed, more than 5%, in the last 24 hours",
@@ -370,7 +370,7 @@ async def test_the_overview_begins_with_what_needs_attention_and_its_verdict_fol
             "alert": None,
         }
         one = (await web.get("/api/performance/dashboard?services=shop")).json()
-        assert one["attention"] == [told]
+        assert one["attention"] == [answer]
 
 
 async def test_health_is_that_of_now_and_what_exceeded_in_the_range_has_its_own_mark(served):
@@ -422,7 +422,7 @@ async def test_the_overview_links_to_all_findings_and_back_and_the_api_has_a_par
         page = (await web.get("/performance?period=1h", **HTML)).text
         link = unescape(re.search(r'<a href="([^"]*)">All 5 findings</a>', page)[1])
         whole = (await web.get(link.partition("#")[0], **HTML)).text
-        told = [(await web.get(f"/api/performance/dashboard{query}")).json() for query in ("", "?findings=100")]
+        answers = [(await web.get(f"/api/performance/dashboard{query}")).json() for query in ("", "?findings=100")]
         refused = await web.get("/api/performance/dashboard?findings=0")
     assert page.count("30 of 30 operations failed, more than 5%, in the last hour.") == 3
     assert "and 2 more findings" in page
@@ -431,7 +431,7 @@ async def test_the_overview_links_to_all_findings_and_back_and_the_api_has_a_par
     assert whole.count("30 of 30 operations failed, more than 5%, in the last hour.") == 5
     assert "more findings" not in whole
     assert re.search(r'<a href="/performance\?period=1h#attention-title">Only the worst 3</a>', whole)
-    assert [(len(one["attention"]), one["attentionLeftOut"]) for one in told] == [(3, 2), (5, 0)]
+    assert [(len(one["attention"]), one["attentionLeftOut"]) for one in answers] == [(3, 2), (5, 0)]
     assert refused.status == 422
 
 
