@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cogmeter.query.exact_totals import cuts_minutes, exact_totals
 from cogmeter.query.folded_groups import FoldedGroups
 from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import (
@@ -30,11 +31,14 @@ from cogmeter_storage.clock import clock
 from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from typing import TypeAlias
 
     from cogmeter.query.records import Figures, Timeline
     from cogmeter_storage.base import Store
     from cogmeter_storage.model import SeriesRecord, Totals
+
+    ReadTotals: TypeAlias = Callable[..., Awaitable[Totals]]  # of a range and ``groups``, as Store.totals
 
 LISTED: Final = 5  # slowest operations, recent errors
 LATELY_US: Final = 5 * MINUTE_US  # the age of a present gauge
@@ -128,12 +132,12 @@ class Query:
         """Return the overview, with the figures of the previous period and the timeline of all services."""
         span, known = self.span(period), await self._series_of(services)
         counted = {series.id: 0 for series in known if not in_background(series.service)}
-        previous = span.before
+        previous, exact = span.before, self._cuts_minutes(span)
         covered, covered_before = await self.covered(span), await self.covered(previous)
         # The store reads one after the other; the percentiles of the first are computed meanwhile.
         view, before, timeline = await asyncio.gather(
             self._overview(span, known, covered=covered),
-            self._folded.totals(self.store, previous.since_us, previous.until_us, groups=counted),
+            self._totals(previous, counted, self._folded_totals, exact=exact),
             self._timeline_of_all(counted, span, covered=covered, remembered=services is None),
         )
         return Summary(
@@ -151,7 +155,7 @@ class Query:
     async def _overview(self, span: Range, known: Sequence[SeriesRecord], *, covered: Range) -> Overview:
         groups = _Groups(known)
         # One read serves all.
-        totals = await self._folded.totals(self.store, span.since_us, span.until_us, groups=groups.numbers)
+        totals = await self._totals(span, groups.numbers, self._folded_totals, exact=self._cuts_minutes(span))
         # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
         recorded = _from_first_record(totals, span, covered)
         total, services, commands, background = await asyncio.to_thread(groups.figures, recorded, span)
@@ -178,9 +182,9 @@ class Query:
         operations = sorted(ids)
         group_of = {ids[name]: group for group, name in enumerate(operations)}
         together = dict.fromkeys(group_of, 0)
-        totals = await self.store.totals(span.since_us, span.until_us, groups=group_of)
-        previous = span.before
-        before = await self.store.totals(previous.since_us, previous.until_us, groups=together)
+        previous, exact = span.before, self._cuts_minutes(span)
+        totals = await self._totals(span, group_of, self.store.totals, exact=exact)
+        before = await self._totals(previous, together, self.store.totals, exact=exact)
         covered, covered_before = await self.covered(span), await self.covered(previous)
         recorded = _from_first_record(totals, span, covered)
         rows_of = (tuple(group_of), span.since_us, span.until_us)
@@ -205,7 +209,7 @@ class Query:
             return {}
         names = sorted(ids)
         groups = {ids[name]: group for group, name in enumerate(names)}
-        totals = await self.store.totals(span.since_us, span.until_us, groups=groups)
+        totals = await self._totals(span, groups, self.store.totals, exact=self._cuts_minutes(span))
         return dict(ranked(names, _from_first_record(totals, span, await self.covered(span)), span))
 
     async def timeline(
@@ -264,6 +268,22 @@ class Query:
         for service in services:
             if service not in stored:
                 raise UnknownNameError("service", service, await suggest(service, stored))
+
+    def _cuts_minutes(self, span: Range) -> bool:
+        """Return whether a range is counted exactly: if it begins or ends inside a minute, as no period does."""
+        return cuts_minutes(span.since_us, span.until_us, self._clock())
+
+    async def _totals(self, span: Range, groups: Mapping[int, int], read: ReadTotals, *, exact: bool) -> Totals:
+        """Return the sums of a range in one bin: of whole minutes, or exactly this range."""
+        if not exact:
+            return await read(span.since_us, span.until_us, groups=groups)
+        whole = partial(read, groups=groups)
+        return await exact_totals(
+            self.store, span.since_us, span.until_us, groups=groups, now_us=self._clock(), whole=whole
+        )
+
+    async def _folded_totals(self, since_us: int, until_us: int, *, groups: Mapping[int, int]) -> Totals:
+        return await self._folded.totals(self.store, since_us, until_us, groups=groups)
 
     async def _series_of(self, services: Collection[str] | None) -> list[SeriesRecord]:
         return [series for series in await self.store.series() if services is None or series.service in services]
