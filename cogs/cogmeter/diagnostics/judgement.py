@@ -54,7 +54,7 @@ class Measured(Protocol):
 class Judgement:
     """The result of comparing a set of operations with the thresholds in effect."""
 
-    status: Status  # UNKNOWN without operations, and if of too few some failed
+    status: Status  # UNKNOWN without operations, and if too few failed or were slow
     failing: bool = False  # the error rate exceeds its threshold, or most of a few operations failed
     slow: bool = False  # the response time exceeds its threshold
     reason: str = "no operations"
@@ -170,8 +170,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
 
     Without ``service``, the thresholds of the rules as a whole apply, and the response time that was learned of all
     services together. A threshold of 0 is switched off. With fewer operations than ``min_operations`` no threshold
-    applies: the status is DEGRADED if most of them failed, UNKNOWN if some did, and HEALTHY if none did. No response
-    time is slow before a threshold was learned.
+    applies: the status is DEGRADED if most of them failed, UNKNOWN if some did or the response time exceeds its
+    threshold, and else HEALTHY. No response time is slow before a threshold was learned.
     From 1.6 times the threshold on (or by the limit's own severity) the status is UNHEALTHY, as the alert is critical.
     """
     if not figures.operations:
@@ -181,12 +181,12 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
     needed = limits.of(ERROR_RATE.subject(service, operation)).min_operations
     few = figures.operations < needed
-    if few and errors is not Status.HEALTHY:
-        counts += f", too few {'to judge' if errors is Status.UNKNOWN else 'for an alert'} ({needed} needed)"
+    if few and (errors is not Status.HEALTHY or times is Status.UNKNOWN):
+        counts += f", too few {'for an alert' if errors in BAD else 'to judge'} ({needed} needed)"
     parts = (slow, counts) if slow and not failing else (counts + failing, slow)  # what is wrong comes first
     reason = "; ".join(text for text in parts if text)
-    status = times if errors is Status.UNKNOWN and slow else worst((errors, times))
-    return Judgement(status, errors in BAD, bool(slow), reason, few)
+    bad = [status for status in (errors, times) if status in BAD]
+    return Judgement(worst(bad or (errors, times)), errors in BAD, times in BAD, reason, few)
 
 
 def _error_rate(figures: Measured, limits: Limits, subject: Subject) -> tuple[Status, str]:
@@ -204,13 +204,13 @@ def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple
     limit, statistic = limits.of(subject), limits.statistic_of(subject)
     value_us = figures.response_us(statistic)
     judged = limit.threshold and limit.basis != NO_HISTORY
-    if not judged or figures.operations < limit.min_operations or value_us is None:
-        return Status.HEALTHY, ""
     threshold_us = limit.threshold * 1000
-    if value_us <= threshold_us:
+    if not judged or value_us is None or value_us <= threshold_us:
         return Status.HEALTHY, ""
     value, threshold = formatting.duration(value_us), formatting.duration(threshold_us)
-    return _status(severity(limit, value_us / 1000)), f"{statistic} response time of {value}, more than {threshold}"
+    few = figures.operations < limit.min_operations
+    status = Status.UNKNOWN if few else _status(severity(limit, value_us / 1000))
+    return status, f"{statistic} response time of {value}, more than {threshold}"
 
 
 def _status(severity_name: str) -> Status:

@@ -43,7 +43,8 @@ def figures(operations, failures=0, mean_ms=20.0, p95_ms=30.0):
         (100, 0, 5_001, Status.DEGRADED, False, True),
         (100, 0, 8_000, Status.UNHEALTHY, False, True),
         (100, 6, 8_000, Status.UNHEALTHY, True, True),
-        (14, 0, 9_000, Status.HEALTHY, False, False),  # too few for an alert
+        (14, 0, 4_999, Status.HEALTHY, False, False),  # too few for an alert
+        (14, 0, 9_000, Status.UNKNOWN, False, False),
         (14, 7, 9_000, Status.UNKNOWN, False, False),
         (14, 8, 9_000, Status.DEGRADED, True, False),  # but most of them failed
     ],
@@ -63,6 +64,11 @@ def test_the_reason_names_the_counts_and_the_thresholds():
 def test_the_reason_says_that_there_are_too_few_operations_to_judge():
     rare = judge(figures(4, 2), limits(), "chat")
     assert (rare.status, rare.reason) == (Status.UNKNOWN, "2 of 4 operations failed, too few to judge (15 needed)")
+    slow = judge(figures(4, 0, 9_000), limits(), "chat")
+    assert (slow.status, slow.reason) == (
+        Status.UNKNOWN,
+        "average response time of 9 s, more than 5 s; 0 of 4 operations failed, too few to judge (15 needed)",
+    )
     none = judge(figures(4, 0), limits(), "chat")
     assert (none.status, none.reason) == (Status.HEALTHY, "0 of 4 operations failed")
     most = judge(figures(4, 3), limits(), "chat")
