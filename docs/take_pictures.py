@@ -54,7 +54,7 @@ DASHBOARD_DRAWN: Final = (
     " && [...document.querySelectorAll('figure[data-chart]')].every(chart => chart.dataset.state === 'drawn')"
     " && document.querySelector('[data-key=alerts]').innerText.includes('exceeds threshold')"
     # Not while a busy machine delays the event loop.
-    r" && /(\d+) of \1 components healthy/.test(document.body.innerText)"
+    r" && /(\d+) of \1 component checks pass/.test(document.body.innerText)"
 )
 
 TERMINAL_SIZE: Final = (120, 32)  # columns and rows

@@ -147,7 +147,7 @@ class Verdict:
     """The state of the bot now: the worst of its active alerts, its services and its components."""
 
     status: Status
-    text: str  # "2 active alerts (1 critical); 1 service unhealthy; 8 of 9 components healthy"
+    text: str  # "2 active alerts (1 critical); 1 service unhealthy (graph); 8 of 9 component checks pass"
 
     @property
     def alerts(self) -> str:

@@ -110,7 +110,7 @@ def test_the_status_of_health_never_contradicts_the_verdict(shown):
 
 
 def test_each_set_of_checks_has_a_name_of_its_own(shown):
-    assert re.search(r"; \d+ of \d+ components healthy$", shown["health"][0]["verdict"]["text"])
+    assert re.search(r"; \d+ of \d+ component checks pass$", shown["health"][0]["verdict"]["text"])
     for doctor in ("database", "url"):
         result = re.search(r"; (\d+) of \d+ external checks (\w+)$", shown[doctor]["lines"][0])
         assert result[2] in ({"passes", "fails"} if result[1] == "1" else {"pass", "fail"})

@@ -132,6 +132,7 @@ async def test_the_version_of_an_hour_changes_with_its_statistics(store, append,
     assert (await store.hour_versions(*everything)).items() > first.items()
     assert await store.hour_versions(noon, noon + HOUR_US - 1) == {}
     assert await store.hour_versions(noon, noon + HOUR_US) == first
+    await append(store, make_rows(1, noon + 2 * DAY_US))  # the last minute before is no longer open
     await store.fold(now_us=noon + 2 * DAY_US)
     await store.clean(Retention(raw_hours=1, hour_hours=1), now_us=noon + 2 * DAY_US)
     assert await store.hour_versions(*everything) is None  # only days are left

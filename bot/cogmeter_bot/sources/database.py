@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
+from cogmeter.alerts.rules.process import STALL
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import MOST, Status
 from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.bot_state import judge_state
-from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
+from cogmeter.diagnostics.judgement import LOOP, settings_of_bot, stored_health, verdict, with_blocks
 from cogmeter.diagnostics.process_health import fleet_findings, fleet_health
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
@@ -52,7 +53,7 @@ from cogmeter_bot.sources.diagnosis import (
 from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_bot.sources.stored_state import stored_facts
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.alerting import ACTIVE
+from cogmeter_storage.alerting import ACTIVE, SENT
 from cogmeter_storage.errors import UnknownErrorGroupError
 from cogmeter_storage.factory import database_file, shown_url
 from cogmeter_storage.model import FAILURES
@@ -279,7 +280,7 @@ class DatabaseSource:
         findings = [
             *now.findings,
             *processes,
-            *stored_findings(now.health.components, current=bool(now.stored)),
+            *stored_findings(now.stored or now.health.components, current=bool(now.stored)),
             alerts_finding(alerts),
             *service_findings(names, checks, window_s),
         ]
@@ -312,7 +313,9 @@ class DatabaseSource:
         findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
         health = await stored_health(self._store)
-        stored = health.components if health.at_us >= oldest_us else []
+        blocks = [one.severity for one in present.alerts if one.type == STALL.name and one.state in SENT]
+        known = health.components if health.at_us >= oldest_us else []
+        stored = [with_blocks(check, blocks) if check.name == LOOP else check for check in known]
         checks = services_now(present, limits, present.alerts)
         found = verdict(present.alerts, checks, components_of(findings, stored))
         return _JudgedNow(window, findings, health, stored, checks, present.alerts, found)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.alerts.rules.process import STALL
-from cogmeter.diagnosis import BAD, Check, Status, status_of, worst
+from cogmeter.diagnosis import BAD, Check, Status
 from cogmeter.diagnostics.damage import damage_text
-from cogmeter.diagnostics.judgement import lag_status
+from cogmeter.diagnostics.judgement import LOOP, lag_status, with_blocks
 from cogmeter.monitor.clock_watch import clock_text
 from cogmeter.recording.background import detached
 from cogmeter.recording.flusher import STALE_S
@@ -34,6 +35,7 @@ ANSWER_S: Final = 2.0  # timeout of the database
 REOPENED_S: Final = 3600.0  # a database that had to be opened again is degraded for this long
 VITAL_JOBS: Final = frozenset({"alerts", "samples"})
 HEARTBEAT: Final = "gateway.heartbeat_age_s."
+CAUSE: Final = "/perf doctor names what blocks it"
 
 
 def gateway(monitor: Monitor, lost_s: float) -> Check:
@@ -59,24 +61,22 @@ def all_lost(monitor: Monitor) -> bool:
 
 
 def loop(monitor: Monitor) -> Check:
-    """Check the event loop by its lag in the newest sample and by the alert about blocks of it.
+    """Check the event loop by its lag and by the alerts about blocks of it; ``/perf doctor`` uses this, too."""
+    active = monitor.alerting.engine.active
+    check = with_blocks(lag(monitor), [one.severity for one in active if one.rule == STALL.name and one.state in SENT])
+    named = any(isinstance(one, StallWatch) and one.names_cause for one in monitor.watcher.surfaces)
+    return replace(check, reason=f"{check.reason}; {CAUSE}") if check.status in BAD and named else check
 
-    The state of the bot and ``/perf doctor`` use this judgement. That this function runs shows that the loop does: of
-    an alert alone the bot still serves.
-    """
+
+def lag(monitor: Monitor) -> Check:
+    """Check the event loop by its lag in the newest sample alone. That this function runs shows that the loop does."""
     lag_ms, age_s = monitor.gauges.get("loop.lag_p99_ms"), None
     status, reason = Status.HEALTHY, "running; lag not measured yet"
     if lag_ms is not None:
         age_s = _since_s(monitor.sampled_ns)
         reason = f"p99 lag at most {formatting.duration(max(math.ceil(lag_ms), 1) * 1000)}"
         status = lag_status(lag_ms)
-    alone, active = status, monitor.alerting.engine.active
-    sent = [status_of(alert.severity) for alert in active if alert.rule == STALL.name and alert.state in SENT]
-    if any(one in BAD for one in sent):
-        status, reason = worst((status, *sent)), f"{reason}; an alert about blocks is active"
-    if status in BAD and any(isinstance(one, StallWatch) and one.names_cause for one in monitor.watcher.surfaces):
-        reason += "; /perf doctor names what blocks it"
-    return Check("loop", status, reason, age_s, without_alerts=None if status is alone else alone)
+    return Check(LOOP, status, reason, age_s)
 
 
 def flusher(monitor: Monitor) -> Check:

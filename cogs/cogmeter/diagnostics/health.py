@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from cogmeter.diagnosis import STALE_S
 from cogmeter.diagnostics import bot_checks, monitor_checks
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs, judge_state
-from cogmeter.diagnostics.judgement import store_health, verdict
+from cogmeter.diagnostics.judgement import LOOP, store_health, verdict
 from cogmeter.diagnostics.service_health import ServiceHealthChecks, judge_operations
 from cogmeter.query.query import now_us
 from cogmeter.recording.operation import now_ns
@@ -30,18 +30,20 @@ T = TypeVar("T")
 
 
 class _Fresh(Generic[T]):
-    """The result of a function, cached for a second."""
+    """The result of a function, cached for a second, or until the active alerts change."""
 
-    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
-        self._compute = compute
+    def __init__(self, monitor: Monitor, compute: Callable[[], Awaitable[T]]) -> None:
+        self._monitor, self._compute = monitor, compute
         self._lock = asyncio.Lock()
-        self._cached: tuple[int, T] | None = None
+        self._cached: tuple[int, object, T] | None = None
 
     async def __call__(self) -> T:
         async with self._lock:
-            if self._cached is None or now_ns() - self._cached[0] >= FRESH_NS:
-                self._cached = now_ns(), await self._compute()
-            return self._cached[1]
+            alerts = [(alert.uid, alert.state, alert.severity) for alert in self._monitor.alerting.engine.active]
+            known = self._cached
+            if known is None or now_ns() - known[0] >= FRESH_NS or known[1] != alerts:
+                self._cached = known = now_ns(), alerts, await self._compute()
+            return known[2]
 
 
 class Health:
@@ -53,9 +55,9 @@ class Health:
         self._lost_ns: int | None = None  # when a check first found every shard unhealthy
         self._dropped = 0
         self._dropped_ns: int | None = None  # when a check last found new drops
-        self.vital: _Fresh[list[Check]] = _Fresh(self._vital)
-        self.own: _Fresh[list[Check]] = _Fresh(self._own)
-        self.services: _Fresh[dict[str, ServiceHealth]] = _Fresh(lambda: self._services.judge(monitor))
+        self.vital: _Fresh[list[Check]] = _Fresh(monitor, self._vital)
+        self.own: _Fresh[list[Check]] = _Fresh(monitor, self._own)
+        self.services: _Fresh[dict[str, ServiceHealth]] = _Fresh(monitor, lambda: self._services.judge(monitor))
 
     @property
     def up_s(self) -> float:
@@ -89,8 +91,8 @@ class Health:
             StorageError: the store cannot be read.
         """
         monitor = self._monitor
-        alerts = monitor.alerting.engine.active
         loops, stalls = await background_runs(monitor.query)
+        alerts = monitor.alerting.engine.active
         facts = StateFacts(
             verdict=await self.verdict(alerts),
             components=await self.components(),
@@ -111,10 +113,14 @@ class Health:
     async def keep(self) -> None:
         """Store the checks of the components, and the settings of the verdict; see ``store_health``.
 
+        The event loop is stored without its alerts: a reader of the database adds those that are active then.
+
         Raises:
             StorageError: they cannot be stored now.
         """
-        await store_health(self._monitor.store, await self.components(), self._monitor.settings, now_us=now_us())
+        monitor = self._monitor
+        checks = [bot_checks.lag(monitor) if check.name == LOOP else check for check in await self.components()]
+        await store_health(monitor.store, checks, monitor.settings, now_us=now_us())
 
     async def _vital(self) -> list[Check]:
         """Check what the bot needs to serve its users."""

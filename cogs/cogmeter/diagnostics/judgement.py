@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from cogmeter.alerts.model import BOT, CRITICAL, INFO, NO_HISTORY
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.base import Store
 
 _ORDER: Final = (Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY)
+LOOP: Final = "loop"  # the check of the event loop
 STORED_HEALTH: Final = "health.components"  # the key of the stored checks
 _JUDGING: Final = {
     *("alert_window", "alert_min_operations", "alert_response_time_statistic", "alert_slo_target", "sample_interval"),
@@ -29,6 +30,7 @@ _JUDGING: Final = {
 }
 SLOW_S: Final = 0.2  # p99 of the event-loop lag that users notice
 LATE_S: Final = 1.0  # p99 that leaves too little of the three seconds to answer an interaction
+NAMED: Final = 3  # services in the text of a verdict
 MOST_FAILED: Final = 0.5  # share of failures from which even too few operations for an alert are degraded
 
 
@@ -103,15 +105,15 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     bad = [check for check in services if check.status in BAD]
     statuses = [check.status for check in (*bad, *components)]
     texts = [alert_count(severities)]
-    texts += [
-        f"{formatting.counted(count, 'service')} {status}"
-        for status in (Status.UNHEALTHY, Status.DEGRADED)
-        if (count := sum(check.status is status for check in bad))
-    ]
+    for status in (Status.UNHEALTHY, Status.DEGRADED):
+        names = [formatting.clean(check.label) for check in bad if check.status is status]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            texts.append(f"{formatting.counted(len(names), 'service')} {status} ({', '.join(names[:NAMED])}{more})")
     passing = sum(check.status is Status.HEALTHY for check in components)
     failing = ", ".join(check.label for check in components if check.status in BAD)
-    total = formatting.counted(len(components), "component")
-    texts.append(f"{passing} of {total} healthy" + (f" (not: {failing})" if failing else ""))
+    total = formatting.counted(len(components), "component check")
+    texts.append(f"{passing} of {total} {formatting.verb(passing, 'pass')}" + (f" (not: {failing})" if failing else ""))
     return Verdict(worst([Status.HEALTHY, *map(status_of, severities), *statuses]), "; ".join(texts))
 
 
@@ -221,6 +223,21 @@ def lag_status(lag_ms: float) -> Status:
     """Return the status of an event loop with this p99 of its lag."""
     late = Status.DEGRADED if lag_ms >= SLOW_S * 1000 else Status.HEALTHY
     return Status.UNHEALTHY if lag_ms >= LATE_S * 1000 else late
+
+
+def with_blocks(check: Check, severities: Iterable[str]) -> Check:
+    """Return the check of the event loop with the active alerts about blocks of it, by their severities.
+
+    Of an alert alone the bot still serves.
+    """
+    bad = [status for status in map(status_of, severities) if status in BAD]
+    if not bad:
+        return check
+    status = worst((check.status, *bad))
+    alone = None if status is check.status else check.status
+    return replace(
+        check, status=status, reason=f"{check.reason}; an alert about blocks is active", without_alerts=alone
+    )
 
 
 class StoredHealth(NamedTuple):

@@ -1,7 +1,8 @@
 """Reads the operations of a period that is compared, by bin of time, without the first minutes after each start.
 
 The period is read in segments that begin and end with an hour of the clock. An hour with the first minutes after a
-start is read by the minute, so that exactly these minutes are left out; where only whole hours are stored, the hour is.
+start is read in steps of a minute, so that exactly these minutes are left out. Where only whole hours are stored, the
+whole hour is.
 """
 
 from __future__ import annotations

@@ -76,16 +76,16 @@ async def fold_all(writer: PostgresWriter, damage: PostgresDamage, now_us: int) 
 async def clean(writer: PostgresWriter, retention: Retention, now_us: int) -> Cleaned:
     """Implement Store.clean. Operations and minutes are removed in whole days: a day of operations is one table.
 
-    Operations are removed together with their minutes. What a tier keeps back, because it is not folded yet, is kept in
-    the coarser tiers, too: otherwise it would be folded once more into slots of which the rest is gone.
+    What minutes keep back, because it is not folded yet, is kept in hours and days, too: otherwise it would be folded
+    into slots of which the rest is gone.
     """
     raw_cut = cut_us(now_us, retention.raw_hours, DAY_US)
     hour_cut = cut_us(now_us, retention.hour_hours, DAY_US)
     day_cut = cut_us(now_us, retention.day_hours, DAY_US)
-    sealed_us = await writer.run(_sealed_until, raw_cut)
-    raw_until_us = await writer.run(_folded_until, Tier.MINUTE, sealed_us)
+    operations_until_us = await writer.run(_sealed_until, raw_cut)
+    raw_until_us = await writer.run(_folded_until, Tier.MINUTE, raw_cut)
     operations = 0
-    while dropped := await writer.run(_drop_first_day, raw_until_us):
+    while dropped := await writer.run(_drop_first_day, operations_until_us):
         operations += dropped - 1
         await asyncio.sleep(_PAUSE_S)
     writer.forget_partitions()

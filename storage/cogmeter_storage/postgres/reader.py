@@ -192,12 +192,12 @@ def status(
             f" WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r')"
         ).fetchone()
         version, names, first_end_us, last_end_us, stored_us, clamped, moved, size = row
-        # Ids have no gaps, and a minute is removed together with its operations.
+        # Ids have no gaps. A minute that is not folded yet is kept longer than its operations.
         of_runs = "run <> 0" if runs is None else "run = ANY(?)"
         operations, first_minute_us = session.execute(
             "SELECT coalesce(sum(last_id - first_id + 1), 0), min(start_us) FROM slot"  # noqa: S608 - one of the two texts above
             f" WHERE tier = 0 AND {of_runs} AND start_us > ?",
-            (*(() if runs is None else (runs,)), (first_end_us or 0) - MINUTE_US),
+            (*(() if runs is None else (runs,)), LAST_US if first_end_us is None else first_end_us - MINUTE_US),
         ).fetchone() or (0, None)
         if only is not None:
             first_end_us = first_minute_us

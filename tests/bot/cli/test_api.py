@@ -148,7 +148,9 @@ def span_of_the_past():
 
 def timeless(text):
     """Without what changes while a bot runs: when it was asked, and what the bot records of itself."""
-    text = re.sub(r'("healthNow": ?\{\s*"status": ?"\w+")[^}]*', r"\1", text)  # it is about the last minutes
+    text = re.sub(
+        r'"healthNow": ?\{[^}]*\}|^Now: .*\n', "", text, flags=re.MULTILINE
+    )  # they are about the last minutes
     return re.sub(r'"(exportTime|lastOperationAt)": ?"[^"]*"', "", text)
 
 

@@ -67,7 +67,7 @@ async def statuses(monitor):
         ({"error_rate@chat": "0.5"}, Status.HEALTHY),
         ({"error_rate": "0", "error_rate@chat": "0.15"}, Status.DEGRADED),
         ({"error_rate": "0", "response_time@chat": "15"}, Status.DEGRADED),
-        ({"error_rate.min_operations": "500"}, Status.HEALTHY),
+        ({"error_rate.min_operations": "500"}, Status.UNKNOWN),
     ],
 )
 async def test_every_surface_judges_by_the_thresholds_in_effect(monitor, overrides, status):

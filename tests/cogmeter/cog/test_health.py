@@ -24,7 +24,7 @@ async def test_a_bot_without_operations_shows_its_components(move_in):
         message = await answer(home)
         (embed,) = message.embeds
     assert embed.title.startswith("Bot health: ")
-    assert re.match(r"no active alerts; \d+ of \d+ components healthy", embed.description)
+    assert re.match(r"no active alerts; \d+ of \d+ component checks pass", embed.description)
     assert "healthy" in fields(embed)["Components"]
     assert "Services" not in fields(embed)
 

@@ -11,7 +11,7 @@ from cogmeter.query.records import Figures
 from cogmeter_storage.alerting import Alert, AlertState
 
 NOW = 1_755_454_020_000_000
-HEALTHY = Verdict(Status.HEALTHY, "no active alerts; 2 of 2 components healthy")
+HEALTHY = Verdict(Status.HEALTHY, "no active alerts; 2 of 2 component checks pass")
 
 
 def facts(**parts):

@@ -15,6 +15,7 @@ from cogmeter.diagnostics.judgement import (
     store_health,
     stored_health,
     verdict,
+    with_blocks,
 )
 from cogmeter.query.records import Calibrated, Figures
 from cogmeter.settings import Settings
@@ -146,37 +147,44 @@ class Raised:
 
 
 FINE = [Check("gateway", Status.HEALTHY, "")]
+STARTING = [Check("gateway", Status.UNKNOWN, "")]
 
 
 @pytest.mark.parametrize(
     ("alerts", "services", "components", "status", "text"),
     [
-        ([], [], FINE, Status.HEALTHY, "no active alerts; 1 of 1 component healthy"),
-        (["info"], [], FINE, Status.HEALTHY, "1 active alert (info); 1 of 1 component healthy"),
-        (["warning", "info"], [], FINE, Status.DEGRADED, "2 active alerts (1 warning); 1 of 1 component healthy"),
-        (["critical"], [], FINE, Status.UNHEALTHY, "1 active alert (critical); 1 of 1 component healthy"),
-        ([], [Status.UNKNOWN], FINE, Status.HEALTHY, "no active alerts; 1 of 1 component healthy"),
+        ([], [], FINE, Status.HEALTHY, "no active alerts; PASSING"),
+        (["info"], [], FINE, Status.HEALTHY, "1 active alert (info); PASSING"),
+        (["warning", "info"], [], FINE, Status.DEGRADED, "2 active alerts (1 warning); PASSING"),
+        (["critical"], [], FINE, Status.UNHEALTHY, "1 active alert (critical); PASSING"),
+        ([], [Status.UNKNOWN], FINE, Status.HEALTHY, "no active alerts; PASSING"),
         (
             ["warning"],
             [Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY],
             FINE,
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 service unhealthy; 1 service degraded; 1 of 1 component healthy",
+            "1 active alert (warning); 1 service unhealthy (service-0); 1 service degraded (service-1); PASSING",
         ),
         (
             ["warning"],
             [],
             [*FINE, Check("loop", Status.UNHEALTHY, "")],
             Status.UNHEALTHY,
-            "1 active alert (warning); 1 of 2 components healthy (not: event loop)",
+            "1 active alert (warning); 1 of 2 component checks passes (not: event loop)",
         ),
-        ([], [], [Check("gateway", Status.UNKNOWN, "")], Status.UNKNOWN, "no active alerts; 0 of 1 component healthy"),
+        (
+            [],
+            [],
+            [Check("gateway", Status.UNKNOWN, "")],
+            Status.UNKNOWN,
+            "no active alerts; 0 of 1 component check pass",
+        ),
     ],
 )
 def test_the_verdict_is_the_worst_of_alerts_services_and_components(alerts, services, components, status, text):
     checks = [Check(f"service-{number}", one, "") for number, one in enumerate(services)]
     found = verdict([Raised(severity) for severity in alerts], checks, components)
-    assert (found.status, found.text) == (status, text)
+    assert (found.status, found.text) == (status, text.replace("PASSING", "1 of 1 component check passes"))
 
 
 @pytest.mark.parametrize("state", ["pending", "muted", "resolved"])
@@ -200,3 +208,17 @@ async def test_a_database_is_judged_by_the_settings_of_its_bot_unless_the_enviro
     assert (health.at_us, health.components) == (5, [Check("flusher", Status.HEALTHY, "fine")])
     found = settings_of_bot(Settings.model_construct(alert_min_operations=30), health)
     assert (found.alert_window, found.alert_min_operations) == (60.0, 30)
+
+
+def test_a_verdict_names_three_services_at_most():
+    checks = [Check(f"service-{number}", Status.UNHEALTHY, "") for number in range(5)]
+    found = verdict([], checks, FINE)
+    assert found.text.split("; ")[1] == "5 services unhealthy (service-0, service-1, service-2 and 2 more)"
+
+
+def test_alerts_about_blocks_are_a_part_of_the_check_of_the_event_loop():
+    check = Check("loop", Status.HEALTHY, "p99 lag at most 2 ms")
+    assert with_blocks(check, ["info"]) is check
+    found = with_blocks(check, ["warning", "critical"])
+    assert (found.status, found.serving) == (Status.UNHEALTHY, Status.DEGRADED)
+    assert found.reason == "p99 lag at most 2 ms; an alert about blocks is active"

@@ -118,21 +118,20 @@ async def test_a_clean_up_by_one_process_removes_the_days_of_all(start, append, 
     assert await count(one, 0, now_us + HOUR_US) == 195
 
 
-async def test_a_clean_up_keeps_the_operations_and_hours_of_minutes_that_are_not_folded_yet(
-    start, append, make_rows, noon
-):
+async def test_a_clean_up_keeps_the_hours_of_minutes_that_are_not_folded_yet(start, append, make_rows, noon):
     one, late = await start("one"), await start("late")
     await one.series_ids(NAMES)
-    now_us = noon + 4 * DAY_US
+    now_us, hour_us = noon + 4 * DAY_US, noon + DAY_US
     await append(one, make_rows(96, noon, gap_us=HOUR_US), now_us=now_us)
     await one.fold(now_us=now_us)
-    await append(late, make_rows(5, noon + DAY_US), now_us=now_us)  # a day that is folded already
-    retention = Retention(raw_hours=24, hour_hours=24)
-    assert (await one.clean(retention, now_us=now_us)).operations == 12  # of the first day
-    assert (await one.status()).operations == 96 - 12 + 5
-    await one.fold(now_us=now_us)
-    assert (await one.clean(retention, now_us=now_us)).operations == 48 + 5
-    assert (await one.status()).operations == 36
+    await append(late, make_rows(5, hour_us), now_us=now_us)  # into an hour that is folded already
+    cleaned = await one.clean(Retention(raw_hours=24, hour_hours=24), now_us=now_us)
+    assert (cleaned.operations, (await one.status()).operations) == (65, 36)
+    for _ in range(2):
+        assert await count(one, hour_us, hour_us + HOUR_US) == 6
+        assert await count(one, 0, now_us + HOUR_US) == 101
+        await one.fold(now_us=now_us)
+    await one.clean(Retention(raw_hours=24, hour_hours=24), now_us=now_us)
     assert await count(one, 0, now_us + HOUR_US) == 101
 
 
