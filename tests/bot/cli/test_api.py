@@ -148,9 +148,8 @@ def span_of_the_past():
 
 def timeless(text):
     """Without what changes while a bot runs: when it was asked, and what the bot records of itself."""
-    text = re.sub(
-        r'"healthNow": ?\{[^}]*\}|^Now: .*\n', "", text, flags=re.MULTILINE
-    )  # they are about the last minutes
+    of_now = re.compile(r'"healthNow": ?\{[^}]*\}|^Now: .*\n', re.MULTILINE)
+    text = of_now.sub("", text)
     return re.sub(r'"(exportTime|lastOperationAt)": ?"[^"]*"', "", text)
 
 
