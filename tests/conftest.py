@@ -168,5 +168,5 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run one worker more than there are cores for all tests: many slow ones wait for a process or the wall clock."""
-    return None if config.option.markexpr else (os.cpu_count() or 1) + 1
+    """Run two workers for each core for all tests: many slow ones wait for a process or the wall clock."""
+    return None if config.option.markexpr else 2 * (os.cpu_count() or 1)
