@@ -18,20 +18,22 @@ async def deploy(
     *,
     slower: float = 1.0,
     failing: float = 0.0,
+    fewer: float = 0.0,
     name: str = "ask",
     marker: str = "version 1.4",
     age_us: int = DAY_US,
 ) -> Marker:
-    """Store 900 operations of two days, and a version; since then they take ``slower`` times as long, or fail."""
+    """Store 900 operations of two days, and a version; since then they are slower, fail, or are fewer by a share."""
     now_us, rng = now_us // MINUTE_US * MINUTE_US, np.random.default_rng(1)
     (series,) = await store.series_ids([("discord.commands", name)])
     ends = np.sort(rng.integers(now_us - 2 * DAY_US, now_us, 900))
     later = ends > now_us - age_us
     durations = 2e5 * rng.lognormal(0, 0.3, ends.size) * np.where(later, slower, 1.0)
     failed = later & (rng.random(ends.size) < failing)
+    kept = ~later | (rng.random(ends.size) >= fewer)
     rows = [
         (series, end, int(duration), int(bad), None, None)
-        for end, duration, bad in zip(ends.tolist(), durations.tolist(), failed.tolist(), strict=True)
+        for end, duration, bad in zip(ends[kept].tolist(), durations[kept].tolist(), failed[kept].tolist(), strict=True)
     ]
     await store.append([rows], now_us=now_us)
     return await store.add_marker(Marker(now_us - age_us, "version", marker))

@@ -58,7 +58,7 @@ def comparison_page(answer: ComparisonAnswer) -> OutputPage:
         ("Throughput", answer.throughput),
     ):
         text = verdict_text(_measured(change), operations)
-        blocks.append(LabelledValue(name, sentence(text), STYLES.get(change.verdict, "")))
+        blocks.append(LabelledValue(name, sentence(text), _style(change)))
     blocks.append(_table(answer))
     blocks += [
         LabelledValue(name, _period(period)) for name, period in (("Before", answer.before), ("After", answer.after))
@@ -69,6 +69,11 @@ def comparison_page(answer: ComparisonAnswer) -> OutputPage:
         blocks.append(Listing("New Errors", errors, cut=True))
     between = "" if answer.marker is None else f" (before and after {one_line(answer.marker.name)})"
     return OutputPage(f"Comparison of {one_line(subject_text(answer.service, answer.operation))}{between}", blocks)
+
+
+def _style(change: MeasuredChangeAnswer) -> str:
+    """Return the colour of a change; more or fewer operations are neither good nor bad."""
+    return "" if change.statistic == "throughput" else STYLES.get(change.verdict, "")
 
 
 def _measured(change: MeasuredChangeAnswer) -> MeasuredChange:
@@ -89,7 +94,7 @@ def _table(answer: ComparisonAnswer) -> Table:
         rows.append((
             NAMES[change.statistic],
             *value_texts(measured),
-            (change_text(measured), STYLES.get(change.verdict, "")),
+            (change_text(measured), _style(change)),
         ))  # fmt: skip
     columns = [Column(""), Column("before", right=True), Column("after", right=True), Column("change", right=True)]
     return Table(columns, rows)

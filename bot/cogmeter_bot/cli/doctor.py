@@ -47,7 +47,7 @@ def _page(diagnosis: Diagnosis) -> OutputPage:
     if diagnosis.past:
         blocks.append(Listing("Earlier", [f"- {one_line(line)}" for line in diagnosis.past]))
     blocks.append(
-        "External checks look at the bot from outside. `/perf doctor` lists the checks of the monitor itself."
+        "These checks see the bot from outside. `/perf doctor` in Discord has more checks of the monitor itself."
     )
     return OutputPage(f"Doctor ({one_line(diagnosis.source)})", blocks)
 

@@ -61,7 +61,7 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     for name, counts in (("Where", where), ("Languages", answer.locales)):
         if counts:
             whole = sum(counts.values())
-            shares = [f"{one_line(key)}: {count:,} ({share(count, whole)})" for key, count in counts.items()]
+            shares = [f"{one_line(key)}: {share(count, whole)}" for key, count in counts.items()]
             blocks.append(Listing(name, shares))
     sampled = [step for step in answer.audience if step.guilds is not None]
     if sampled:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 MEMBERS: Final = 60  # of the second server, each further one has as many more: always more than those who use the bot
-MAX_CLOCK_LAG_S: Final = 15.0
-MOST_CLOCK_LAG_S: Final = 45.0  # from which it is advanced although a visitor is active: times would be ahead of it
+MAX_CLOCK_LAG_S: Final = 5.0
+MOST_CLOCK_LAG_S: Final = 20.0  # from which it is advanced although a visitor is active: times would be ahead of it
 # discord.py's own method, which the monitor watches. The simulator looks it up at each call, so its class lacks it.
 _METHOD: Final = "create_interaction_response"
 

@@ -209,9 +209,10 @@ def _of_alert(active: AlertIncident, others: int) -> _Ranked:
 def _sentence(active: AlertIncident, others: int) -> str:
     """Return the alert as one sentence: what is wrong, since which change, the people affected, and the cause."""
     alert, context = active.alert, active.context
-    parts = [f"{_named(active)}{_since_change(alert, context)}"]
+    parts = [_named(active)]
     if context is not None and context.users:
         parts.append(f", for {formatting.counted(context.users, 'user')}")
+    parts.append(_since_change(alert, context))
     if alert.state is AlertState.ACKNOWLEDGED:
         parts.append(f" (acknowledged by {alert.acknowledged_by or 'somebody'})")
     parts += [f"; {cause}" for cause in _causes(active)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from cogmeter.alerts.model import split_counts
 from cogmeter.notifiers.base import Notifier, guide_fields
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import extreme
+from cogmeter.render.rule_text import extreme, is_block
 
 if TYPE_CHECKING:
     from cogmeter.notifiers.base import Notice, NotifierContext
@@ -78,7 +78,8 @@ def _details(notice: Notice) -> list[str]:
     change = notice.change
     details = [f"by {change.actor}"] if change.actor and not notice.test else []
     if change.kind == "resolved":
-        details.append(f"lasted {formatting.duration(max(change.at_us - notice.alert.started_us, 0))}")
+        lasted = formatting.duration(max(change.at_us - notice.alert.started_us, 0))
+        details.append(f"the alert lasted {lasted}" if is_block(notice.alert.rule) else f"lasted {lasted}")
     if notice.members:
         details.append(formatting.counted(len(notice.members), "alert"))
     if change.note:

@@ -73,7 +73,7 @@ KINDS = {
     "a command that fails since a deploy": (
         ASK,
         (
-            "/ask: error rate of 34% exceeds threshold of 5%, began 3 min after version 1.4, for 12 users; "
+            "/ask: error rate of 34% exceeds threshold of 5%, for 12 users, began 3 min after version 1.4; "
             "most common error: ValueError in cogs/ask.py:42 in Ask.ask"
         ),
         ("Open its most common error", "error:12", (COMMANDS, "ask")),
@@ -96,7 +96,7 @@ KINDS = {
             markers=[Marker(NOW - 13 * MINUTE_US, "start", "bot started")],
             message="Memory growth of 80% in 6.0 h",
         ),
-        'Memory growth of 80% in 6.0 h, began 3 min after "bot started", for 1 user',
+        'Memory growth of 80% in 6.0 h, for 1 user, began 3 min after "bot started"',
         ("Give caches and histories a maximum size", "doctor", None),
     ),
     "a dead loop": (
@@ -320,7 +320,7 @@ async def test_facts_are_read_from_the_store(store):
     attention, query = reader(store)
     first, second = await attention.concerns(await query.overview(SPAN), [alert])
     assert first.text == (
-        "/ask: error rate of 25% exceeds threshold of 5%, began 3 min after version 1.4, for 3 users; "
+        "/ask: error rate of 25% exceeds threshold of 5%, for 3 users, began 3 min after version 1.4; "
         "most common error: ValueError in cogs/graph.py:42 in Graph.ask"
     )
     assert (first.people, first.target, first.subject) == (3, "error:1", (COMMANDS, "ask"))

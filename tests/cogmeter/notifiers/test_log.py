@@ -26,6 +26,11 @@ async def test_an_alert_is_the_guides_line(make_notice, caplog):
             "[ALERT] RESOLVED ERROR_RATE: knowledge-graph error rate peaked at 7.8% (threshold 5%, lasted 2 min 5 s)",
         ),
         (
+            "resolved",
+            {"state": RESOLVED, "rule": "stall", "message": "Event-loop block of 2.3s", "changed_us": START_US + 10**7},
+            "[ALERT] RESOLVED STALL: knowledge-graph longest block 78 µs (threshold 50 µs, the alert lasted 10 s)",
+        ),
+        (
             "acknowledged",
             {"message": "Error rate of 8%", "actor": "Ada\nLovelace"},
             "[ALERT] ACKNOWLEDGED ERROR_RATE: knowledge-graph error rate of 8% (by Ada Lovelace)",

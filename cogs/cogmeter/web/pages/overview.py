@@ -84,7 +84,8 @@ async def show_overview(view: PageView[OverviewParams]) -> web.Response:
     tables = _Tables(view, before, await _sparks(view, overview), present)
     alerts = _alerts(active, service)
     errors, deploy = await top_errors(view, service=service, limit=TOP_ERRORS)
-    looks = {look_of(alert.severity, alert.state) for alert in alerts}
+    looks = [look_of(alert.severity, alert.state) for alert in alerts]
+    look = next((look for look in WORST_FIRST if look in looks), None)
     most = EVERY if view.params.findings else MOST
     concerns = await monitor.attention.concerns(overview, active, selected, most=most)
     return await page_response(
@@ -112,7 +113,8 @@ async def show_overview(view: PageView[OverviewParams]) -> web.Response:
         alerts=alerts,
         top_errors=errors,
         deploy=deploy,
-        look=next((look for look in WORST_FIRST if look in looks), None),
+        look=look,
+        alerts_of_look=looks.count(look) if look is not None else 0,
         changes=await changes(view),
         chart_context=await chart_context(view, service),
         selection=await selection(view, service),

@@ -1,5 +1,7 @@
 """The page "Compare" and its JSON: the same verdict and figures; choices, refusals and links."""
 
+import re
+
 import pytest
 from deployed_bot import deploy
 
@@ -25,6 +27,16 @@ async def test_page_and_json_have_the_same_verdict(served):
     assert "% slower (p" in page
     assert f"{found['after']['operations']} operations" in page
     assert '<path class="before"' in page
+
+
+async def test_fewer_operations_are_said_but_are_not_worse(served):
+    async with served() as web:
+        await deploy(web.monitor.store, now_us(), fewer=0.6)
+        page = (await web.get(f"{PAGE}?service=discord.commands")).text
+        found = (await web.get(f"{API}?service=discord.commands")).json()
+    assert (found["verdict"], found["throughput"]["verdict"]) == ("unchanged", "worse")
+    assert re.search(r"Throughput: confident: \d+% fewer operations", page)
+    assert '<span class="badge critical">worse</span>' not in page
 
 
 async def test_an_empty_database_has_a_page_too(served):
