@@ -161,7 +161,7 @@ async def _responses(view: PageView[PageParams]) -> tuple[Responses | None, list
     labels = {one.operation: label(one.service, one.operation) for one in known if one.service in BY_OPERATION}
     span, place = view.span, {record.operation: number for number, record in enumerate(series)}
     groups = {record.id: place[record.operation] for record in series}
-    totals = await view.query.store.totals(span.since_us, span.until_us, groups=groups)
+    totals = await view.query.totals(span, groups)
     first, last = (int(bucket_of(border_us)) + 1 for border_us in (LATE_US, ACKNOWLEDGEMENT_LIMIT_US))
     near = totals.buckets.sum(axis=0)[:, first:last].sum(axis=1).tolist()
     by_command = await view.query.operations(ACKNOWLEDGEMENT, span)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cogmeter.query.query import Query
     from cogmeter.query.records import Figures, Range
-    from cogmeter_storage.base import Store
 
 BARS: Final = 48  # the largest number of bars
 FEWEST: Final = 24  # buckets, so that one bar does not fill the box
@@ -36,13 +36,13 @@ class Histogram:
     rows: list[tuple[str, int]]  # the upper bound, and the operations
 
 
-async def histogram(store: Store, ids: Collection[int], span: Range, total: Figures) -> Histogram | None:
+async def histogram(query: Query, ids: Collection[int], span: Range, total: Figures) -> Histogram | None:
     """Return the histogram of these series with the percentiles of ``total``; None without operations.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    totals = await store.totals(span.since_us, span.until_us, groups=dict.fromkeys(ids, 0))
+    totals = await query.totals(span, dict.fromkeys(ids, 0))
     return drawn(totals.buckets.sum(axis=(0, 1)), total.p50_us, total.p95_us, total.p99_us)
 
 

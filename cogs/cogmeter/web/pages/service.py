@@ -70,7 +70,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         exceeded=exceeded(stats.total, view.monitor.alerting.limits, service, operation or ""),
         operations=operations,
         sparks=await sparks(store, {name: ids_by_name[name] for name, _ in operations}, await query.covered(span)),
-        histogram=await histogram(store, ids, span, stats.total),
+        histogram=await histogram(query, ids, span, stats.total),
         top_errors=top,
         deploy=deploy,
         groups=groups,
