@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from cogmeter_bot.sources.base import Source
     from cogmeter_bot.sources.factory import ReconnectingSource
 
-WINDOW_US: Final = 60_000_000
 TREND_US: Final = 30 * 60_000_000
 MAX_FAILURES: Final = 5
 MAX_RANKED: Final = 8  # commands and services
@@ -105,12 +104,12 @@ def _show_error(text: str, options: ReadingOptions, screen: Screen) -> None:
 
 async def _read(source: Source, options: ReadingOptions) -> LiveData:
     from cogmeter.query.query import now_us
-    from cogmeter.query.records import Range
+    from cogmeter.query.records import Range, live_range
     from cogmeter.render import formatting
     from cogmeter_bot.sources.base import complete_steps
 
     now = now_us()
-    time_range = options.time_range(None) if options.has_range else Range(now - WINDOW_US, now, formatting.LIVE_WINDOW)
+    time_range = options.time_range(None) if options.has_range else live_range(now, formatting.LIVE_WINDOW)
     recent, names = Range(now - TREND_US, now, ""), options.services or (None,)
     series = [await source.series(name, recent) for name in names]
     steps = zip(*(line.operations_per_minute[: complete_steps(line)] for line in series), strict=False)

@@ -16,7 +16,6 @@ from cogmeter.alerts.thresholds.limits import Limits
 from cogmeter.diagnosis import MOST, Verdict
 from cogmeter.diagnostics.process_health import fleet_finding
 from cogmeter.exporters.table import exporter
-from cogmeter.query.records import Period
 from cogmeter.recording.service_names import in_background
 from cogmeter.redaction import quoted, shown
 from cogmeter.schemas.alerts import AlertPage, Thresholds
@@ -104,12 +103,7 @@ class ApiSource:
     ) -> Dashboard:
         """Implement Source.dashboard."""
         names = {"services": _joined(services), "findings": None if findings == MOST else str(findings)}
-        # A period by its name, as its findings name the range that they are of.
-        period = next((period.key for period in Period if period.label == time_range.label), None)
-        query = (
-            self._range(time_range) if period is None else _without_none({"period": period, "process": self._process})
-        )
-        return await self._get(Dashboard, f"{_API}/dashboard", query, **names)
+        return await self._get(Dashboard, f"{_API}/dashboard", self._range(time_range), **names)
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""

@@ -276,7 +276,7 @@ class DatabaseSource:
             names = await self._query.names()
             processes = fleet_findings(await fleet_health(self._whole, limits))
         alerts = [alert for alert in now.alerts if services is None or alert.service in services]
-        checks, window_s = now.services, (now.window.until_us - now.window.since_us) / 1e6
+        checks, window_s = now.services, limits.settings.alert_window
         findings = [
             *now.findings,
             *processes,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
+from cogmeter.alerts.measurement.window import SLICES
 from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
 from cogmeter.diagnosis import Check, Finding, Status, status_of
@@ -178,8 +179,9 @@ def alert_checks(alerts: Iterable[AlertAnswer]) -> dict[str, Check]:
 
 
 def alert_window(limits: Limits, at_us: int) -> Range:
-    """Return the window of the alerts that ends at this time."""
-    return Range(at_us - int(limits.settings.alert_window * 1e6), at_us, "alert window")
+    """Return the alert window that ends then, with the step by which the bot's window is longer at most."""
+    length_us = int(limits.settings.alert_window * 1e6)
+    return Range(at_us - length_us - length_us // SLICES, at_us, "alert window")
 
 
 async def with_health_now(answer: ServiceAnswer, query: Query, limits: Limits) -> ServiceAnswer:

@@ -69,6 +69,11 @@ class Range:
         return next((step_us for step_us in steps_us if step_us * MOST_BINS >= length_us), _days(length_us))
 
 
+def live_range(now_us: int, label: str = "") -> Range:
+    """Return the range of live figures: this minute and the last one, as sums are of whole minutes."""
+    return Range(now_us // MINUTE_US * MINUTE_US - MINUTE_US, now_us + 1, label)
+
+
 def _days(length_us: int) -> int:
     return -(-length_us // (MOST_BINS * DAY_US)) * DAY_US
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from cogmeter.query.records import Range
+from cogmeter.query.records import live_range
 from cogmeter.query.statistics import figures
 from cogmeter.recording.service_names import in_background
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms_or_none, rate, rounded
@@ -67,7 +67,7 @@ async def snapshot(
     Raises:
         StorageError: the store cannot be read.
     """
-    span = Range(now_us // MINUTE_US * MINUTE_US - MINUTE_US, now_us + 1, "")
+    span = live_range(now_us)
     groups = {record.id: 0 for record in await store.series() if not in_background(record.service)}
     totals = await store.totals(span.since_us, span.until_us, groups=groups, step_us=MINUTE_US)
     counts = zip(totals.counts.sum(axis=1).tolist(), totals.failures.sum(axis=1).tolist(), strict=True)

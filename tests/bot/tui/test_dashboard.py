@@ -52,7 +52,7 @@ async def test_the_overview_says_how_many_operations_were_dropped(dashboard, dat
 async def test_each_view_shows_its_part(dashboard, database, size):
     app = dashboard(database)
     async with opened(app, size) as pilot:
-        words = ("7 of 7 components", "core-intelligence", "Latency", "━ p50", "Active alerts (1)", "[bold]It f")
+        words = ("7 of 7 component checks", "core-intelligence", "Latency", "━ p50", "Active alerts (1)", "[bold]It f")
         await until(pilot, lambda: all(word in shown(app) for word in words))
         await pilot.press("2")
         await until(pilot, lambda: "[red]=cmd[/] [@c" in shown(app))

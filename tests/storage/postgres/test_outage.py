@@ -406,7 +406,8 @@ class Start:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            self.safe, self.spooled = map(int, line.split())
+            if line.endswith("\n"):  # the last line of a killed process may be a part of one
+                self.safe, self.spooled = map(int, line.split())
 
     def kill(self) -> None:
         self.process.kill()
