@@ -245,10 +245,11 @@ class Store(SharedStore, Protocol):
         until_us: int | None = None,
         one_each: bool = False,
     ) -> list[TraceRecord]:
-        """Return the traces that began in [since_us, until_us), of one service and operation name or (None) of all.
+        """Return the traces that ended in [since_us, until_us), of one service and operation name or (None) of all.
 
         The slowest come first, then the newest, so a limit drops the least important ones. With ``one_each``, only the
-        slowest of each service and operation name is returned.
+        slowest of each service and operation name is returned. A trace that lasted for more than an hour before the
+        range may be left out.
         """
         ...
 

@@ -33,7 +33,12 @@ async def test_traces_are_listed_slowest_first_and_only_what_was_asked(store, no
     assert [trace.at_us - noon for trace in found] == [5, 2, 4, 1, 9]
     assert [trace.at_us - noon for trace in await store.traces("discord.commands", "ask 0", noon, limit=9)] == [2, 4, 0]
     assert [trace.at_us - noon for trace in await store.traces("discord.components", None, noon, limit=9)] == [9]
-    assert [trace.at_us - noon for trace in await store.traces(None, "ask 0", noon + 4, limit=9)] == [4, 9]
+    # Those that ended from then on: one began before.
+    assert [trace.at_us - noon for trace in await store.traces(None, "ask 0", noon + 4, limit=9)] == [2, 4, 9]
+    assert [trace.at_us - noon for trace in await store.traces(None, None, noon, until_us=noon + 1003, limit=9)] == [
+        1,
+        9,
+    ]
     assert await store.traces("nobody", None, 0, limit=9) == []
     assert await store.traces(None, None, 0, limit=0) == []
 

@@ -22,7 +22,7 @@ SEVERITY_COLOURS: Final = {"critical": BAD, "warning": WARN, "info": "cyan"}
 MAX_ALERTS: Final = 1_000  # read from the source
 MAX_LINKS: Final = 5
 NO_ALERTS: Final = (
-    "No alert is active. An alert is listed here while a metric is beyond its threshold "
+    "No alert is active. An alert is listed here from when a metric exceeds its threshold until it has recovered "
     "(`/perf thresholds view` in Discord); `--history` lists past ones."
 )
 NO_PAST_ALERTS: Final = "No alert in this period. `--period 30d` looks further back."

@@ -142,7 +142,7 @@ def run_title(run: SlowRunAnswer) -> str:
 
 def run_lines(run: SlowRunAnswer) -> list[str]:
     """Return the sentences of a run, its first output, and a line with a bar for each part."""
-    lines = [*_sentences(run), *_part_lines(run.parts, run.duration)]
+    lines = [*_sentences(run), *(_part_lines(run.parts, run.duration) if run.traced else ())]
     if run.error:
         lines.insert(0, one_line(run.error, 200))
     if run.first_output is not None:

@@ -50,7 +50,10 @@ def _page(answer: UsageAnswer, title: str, limit: int) -> OutputPage:
     if not answer.commands:
         blocks: list[Block] = [NOTHING_USED]
     else:
+        span = answer.time_range
+        covered = f"{span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M}, whole hours (UTC)"
         blocks = [
+            LabelledValue("Covers", covered),
             LabelledValue("Runs", f"{answer.operations:,}"),
             LabelledValue("Users", _number(answer.users)),
             LabelledValue("Servers", _number(answer.guilds)),

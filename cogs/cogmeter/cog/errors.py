@@ -12,7 +12,7 @@ from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of, requ
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.statistics import with_worst
 from cogmeter.cog.views import AnswerRequest, Buttons
-from cogmeter.query.errors import error_details, error_groups, inner_errors
+from cogmeter.query.errors import NO_FAILURES, error_details, error_groups, ungrouped_failures
 from cogmeter.query.query import now_us
 from cogmeter.render import formatting
 from cogmeter.render.embeds.errors import error_details_embed, error_list_embed
@@ -85,9 +85,13 @@ class ErrorBrowser(Buttons):
             offset=self._page * PAGE,
         )
         with_inner = service is not None and kind in {None, ErrorKind.FAILED} and not self._page
-        inner = await inner_errors(query, self._range, [service]) if service is not None and with_inner else []
-        self._offer_list(listed, inner)
-        return error_list_embed(listed, service=service, kind=kind, page=self._page, now_us=now_us(), inner=inner)
+        ungrouped = NO_FAILURES
+        if service is not None and with_inner:
+            ungrouped = await ungrouped_failures(query, self._range, [service])
+        self._offer_list(listed, ungrouped.inner)
+        return error_list_embed(
+            listed, service=service, kind=kind, page=self._page, now_us=now_us(), ungrouped=ungrouped
+        )
 
     async def details_embed(self) -> discord.Embed:
         """Read the chosen group, and offer what can be done with it.

@@ -23,8 +23,7 @@ from cogmeter.diagnosis import (
     worst,
 )
 from cogmeter.diagnostics.judgement import MOST_FAILED
-from cogmeter.query.query import now_us
-from cogmeter.query.records import Range
+from cogmeter.query.records import Period
 from cogmeter.recording.service_names import (
     ACKNOWLEDGEMENT,
     ACKNOWLEDGEMENT_LIMIT_US,
@@ -36,7 +35,6 @@ from cogmeter.recording.service_names import (
 from cogmeter.render import formatting
 from cogmeter.render.rule_text import status_reason
 from cogmeter_storage.alerting import SENT
-from cogmeter_storage.model import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -74,9 +72,7 @@ async def background_runs(query: Query) -> tuple[dict[str, Figures], dict[str, F
     Raises:
         StorageError: the store cannot be read.
     """
-    at_us = now_us()
-    loops = await query.operations(TASKS, Range(at_us - DAY_US, at_us, "last 24 hours"))
-    return loops, await query.operations(STALLS, Range(at_us - HOUR_US, at_us, "last hour"))
+    return await query.operations(TASKS, Period.DAY), await query.operations(STALLS, Period.HOUR)
 
 
 def judge_state(facts: StateFacts, *, at_us: int) -> BotState:

@@ -219,7 +219,7 @@ def _calibration(monitor: Monitor) -> Iterator[Finding]:
     text += f" ({', '.join(named[:MOST_CALIBRATED])}{more})" if named else ""
     text += f", {formatting.exact(provisional)} of them provisional" if provisional else ""
     if within := len(learned) - len(raised):
-        text += f"; {formatting.exact(within)} within the guide's, which apply instead"
+        text += f"; {formatting.exact(within)} within the defaults, which apply instead"
     yield Finding("thresholds", well=True, text=text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.markers import START, VERSION
@@ -162,18 +162,30 @@ async def known_groups(query: Query, span: Range, failures: Sequence[FailureGrou
     return await query.store.errors.groups(span.since_us, span.until_us, limit=_KNOWN) if failures else []
 
 
-async def inner_errors(query: Query, span: Range, services: Collection[str]) -> list[InnerError]:
-    """Return the failures of these services whose error was raised, and is counted, inside another operation.
+class UngroupedFailures(NamedTuple):
+    """Failures of services that no error group of theirs counts."""
 
-    An error that passes through several operations is counted once, where it was raised: ``error_groups`` of the outer
-    service does not list it. Services without operations are left out.
+    inner: list[InnerError]
+    unplaced: int  # operations that failed without an error whose place is known
+
+
+NO_FAILURES: Final = UngroupedFailures([], 0)
+
+
+async def ungrouped_failures(query: Query, span: Range, services: Collection[str]) -> UngroupedFailures:
+    """Return the failures of these services that ``error_groups`` of them does not list.
+
+    An error that passes through several operations is counted once, where it was raised. Others have no known place,
+    such as a rate limit. Services without operations are left out.
 
     Raises:
         StorageError: the store cannot be read.
     """
     ids = [series.id for series in await query.store.series() if series.service in set(services)]
     failures = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=_INNER) if ids else []
-    return raised_inside(failures, await known_groups(query, span, failures))
+    groups = await known_groups(query, span, failures)
+    unplaced = sum(one.count for one in failures if group_of_failures(one, groups) is None)
+    return UngroupedFailures(raised_inside(failures, groups), unplaced)
 
 
 def raised_inside(failures: Sequence[FailureGroup], groups: Sequence[ErrorGroup]) -> list[InnerError]:
@@ -197,8 +209,8 @@ def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> E
 
     Operations do not store their group. Their text begins with the type, and a type that only one group of the
     operation has decides. Of several groups, it is the one with the same message, or the one that ended operations.
-    Without a group of the operation, it is the only one that ended another operation with the same text: the error was
-    raised inside that one.
+    Without a group of the operation, it is the only one that ended another operation with the same text, or the only
+    one of these whose last error was at that time: the error was raised inside that one.
     """
     head, _, message = without_ids(failures.example.error or "").partition(": ")
     of_type = [
@@ -212,7 +224,8 @@ def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> E
         text = kind_of(message)
         ended = [group for group in of_type if group.kind is ErrorKind.FAILED and kind_of(group.message) == text]
         elsewhere = [group for group in ended if any(place[0] not in _OUTERMOST for place in group.places)]
-        return elsewhere[0] if len(elsewhere) == 1 else None
+        near = [group for group in elsewhere if abs(group.last_us - failures.last_us) <= _LATE_US]
+        return next((found[0] for found in (elsewhere, near) if len(found) == 1), None)
     failed = [[group for group in found if group.kind is ErrorKind.FAILED] for found in (equal, candidates)]
     return next((found[0] for found in (failed[0], equal, failed[1], candidates) if len(found) == 1), None)
 

@@ -6,7 +6,7 @@ Every surface shows the result of ``usage``. No user and no guild is named in it
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -132,7 +132,7 @@ async def usage(query: Query, span: Range) -> Usage:
     everybody = (await store.usage.distinct(since_us, until_us, groups=together) or [DistinctCounts(0, 0)])[0]
     counts = await store.usage.counts(since_us, until_us, [CONTEXT, LOCALE])
     return Usage(
-        range=span,
+        range=replace(span, since_us=since_us),
         people=_known(everybody) if operations else everybody,
         operations=operations,
         unused=await _unused(store, {series.operation for series in known if series.service == COMMANDS}),

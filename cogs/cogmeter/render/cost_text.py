@@ -64,7 +64,9 @@ def forecast_text(days: int, expected: int | None, least: int, most: int) -> str
     """
     if expected is None:
         return f"available after {LEAST_BASIS} whole days; {days} so far"
-    return f"about {rough_money(expected)} ({rough_money(least)} to {rough_money(most)}), based on the last {days} days"
+    ends = list(dict.fromkeys((rough_money(least), rough_money(most))))
+    shown = f" ({' to '.join(ends)})" if len(ends) > 1 else ""
+    return f"about {rough_money(expected)}{shown}, based on the last {days} days"
 
 
 def covered_text(step_us: int, since_us: int, known_since_us: int | None) -> str:

@@ -17,6 +17,7 @@ UNKNOWN_PLACE: Final = "place unknown"
 NO_MESSAGE: Final = "(no message)"
 MAX_PEOPLE: Final = 1_000  # the store counts no more of one group
 NAMED: Final = 3  # operations
+UNPLACED_NEXT: Final = "they are listed by their text with the statistics of the service"
 INNER_TITLE: Final = "Raised inside another operation, and counted there"
 KIND_TITLES: Final = {
     "failed": "ended an operation",
@@ -95,6 +96,11 @@ def people_text(users: int, guilds: int) -> str:
         for number, noun in counts
         if number
     )
+
+
+def unplaced_text(operations: int) -> str:
+    """Return how many operations failed without an error whose place is known, without full stop."""
+    return f"{formatting.counted(operations, 'operation')} failed without an error whose place is known"
 
 
 def counted_days(since_us: int, until_us: int) -> str:

@@ -19,6 +19,7 @@ from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.settings import Settings, env_name
 from cogmeter.times import us_of
+from cogmeter_storage.alerting import AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.alerts import AlertAnswer, AlertDetail
     from cogmeter.schemas.selection import SelectionAnswer
     from cogmeter.schemas.statistics import Dashboard
-    from cogmeter_storage.alerting import Alert
+    from cogmeter_storage.alerting import Alert, AlertChange
 
 L = TypeVar("L", "Dashboard", "SelectionAnswer")
 _FORMATS: Final[dict[str, Callable[[float], str]]] = {  # by the unit of a rule
@@ -119,6 +120,15 @@ def value_text(rule: str, value: float, threshold: float | None) -> str:
     if kind is None or not threshold or not kind.is_worse(value, threshold):
         return text
     return beyond(text, measured(rule, threshold), falling=kind.falling)
+
+
+def change_value_text(rule: str, change: AlertChange) -> str:
+    """Return the value of an event of an alert; of the end of an alert it is that of the last breach."""
+    value = value_text(rule, change.current, change.threshold)
+    if change.state is not AlertState.RESOLVED:
+        return value
+    why = not_judged(change.message)
+    return f"{not_judged_text(why).removesuffix(' now')}, last breach {value}" if why else f"last breach {value}"
 
 
 def extreme(rule: str, worst: float | None, threshold: float | None) -> tuple[str, str] | None:

@@ -120,7 +120,7 @@ class ChangeAnswer(Schema):
     state: str = Field(description="The alert's state afterwards")
     severity: str
     message: str
-    current: Number | None
+    current: Number | None = Field(description="Of the end of an alert: the value of the last breach")
     actor: str | None = Field(description="Who did it; null: cogmeter itself")
     note: str | None
 

@@ -10,12 +10,12 @@ from cogmeter.query.errors import (
     error_details,
     error_groups,
     group_of_failures,
-    inner_errors,
     inner_place,
     is_inner,
     known_groups,
     last_deploy,
     seen_since,
+    ungrouped_failures,
 )
 from cogmeter.query.query import now_us
 from cogmeter.recording.background import paced
@@ -299,7 +299,7 @@ async def error_group_page(
     found = await error_groups(
         query, span, services=services, kinds=kinds, resolved=resolved, limit=limit, offset=offset
     )
-    inner = [] if services is None or offset else await inner_errors(query, span, services)
+    inner = [] if services is None or offset else (await ungrouped_failures(query, span, services)).inner
     page = ErrorGroupPage(
         time_range=TimeRange.of(span),
         deploy=None if found.deploy is None else MarkerAnswer.of(found.deploy),

@@ -20,6 +20,7 @@ _SAMPLES_PER_DELETE = 5000
 TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
 SET_VALUE = "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_LONGEST_US = 3_600_000_000  # of a trace that began before the range
 _NO_END = 2**63 - 1  # the last time that SQLite can compare
 
 
@@ -123,8 +124,10 @@ class TraceFilter(NamedTuple):
 
 def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, limit: int) -> list[TraceRecord]:
     """Implement Store.traces."""
+    # By the end, as operations are chosen; the beginning is what the index knows.
     chosen = (
-        f"at_us >= ?1 AND at_us < ?2 AND {raw.sound_rows('trace')}"
+        f"at_us >= ?1 - {_LONGEST_US} AND at_us < ?2 AND at_us + duration_us >= ?1 AND at_us + duration_us < ?2"
+        f" AND {raw.sound_rows('trace')}"
         " AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR operation = ?4)"
     )
     order = "ORDER BY duration_us DESC, id DESC"

@@ -205,7 +205,7 @@ async def test_a_calibrated_threshold_is_listed_and_a_reset_learns_it_again(move
         limits = await effective_limits(store, home.monitor.settings)
         in_effect = [limit for limit in await limits.others(None) if limit.origin == "calibrated"]
         assert line.startswith(f"6 learned: {len(in_effect)} in effect (response_time@")
-        assert line.endswith(f"; {6 - len(in_effect)} within the guide's, which apply instead")
+        assert line.endswith(f"; {6 - len(in_effect)} within the defaults, which apply instead")
         assert "response_time@discord.commands/ask 12 s" in line
         options = {"rule": "response_time", "service": "discord.commands", "operation": "ask"}
         again = (await asked(home, "reset", **options)).embeds[0]

@@ -4,7 +4,15 @@ import pytest
 from factories import make_errors
 
 from cogmeter.query import errors
-from cogmeter.query.errors import TREND_DAYS, error_details, error_groups, group_of_failures, inner_errors, last_deploy
+from cogmeter.query.errors import (
+    NO_FAILURES,
+    TREND_DAYS,
+    error_details,
+    error_groups,
+    group_of_failures,
+    last_deploy,
+    ungrouped_failures,
+)
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period, Range, UnknownNameError
 from cogmeter_storage import open_store
@@ -168,12 +176,15 @@ async def test_an_error_that_another_operation_raised_is_found_there_by_its_text
             make_errors("c", NOW_US, where=("web", "fetch"), message="gone"),
             make_errors("d", NOW_US, where=("graph", "query"), message="gone"),
             make_errors("e", NOW_US, where=("discord.tasks", "Feeds.read"), message="no host 17"),  # inside no command
+            make_errors("f", NOW_US - HOUR_US, where=("web", "fetch"), message="late 1"),
+            make_errors("g", NOW_US, where=("graph", "query"), message="late 2"),
         ]
     )
     groups = await store.errors.groups(TODAY_US, NOW_US + 1)
     by_text = {
         "ValueError: no host 23": "no host 17",
         "ValueError: gone": None,  # which of two raised it is not known
+        "ValueError: late 3": "late 2",  # of two, the one that was raised at that time
         "KeyError: no host 17": None,
     }
     for text, message in by_text.items():
@@ -191,7 +202,9 @@ async def test_the_inner_errors_of_a_service_are_its_failures_that_another_opera
     ]
     await store.append([rows], now_us=NOW_US)
     await store.errors.add([make_errors("host", NOW_US, where=("web", "fetch"), message="no host")])
-    (inner,) = await inner_errors(query, DAY, ["discord.commands"])
+    found = await ungrouped_failures(query, DAY, ["discord.commands"])
+    (inner,) = found.inner
+    assert found.unplaced == 1  # "no node own"
     assert (inner.failures.operation, inner.failures.count, inner.raised_in) == ("ask", 2, ("web", "fetch"))
-    assert await inner_errors(query, DAY, ["web"]) == []
-    assert await inner_errors(query, DAY, ["log"]) == []  # a service of errors without operations
+    assert await ungrouped_failures(query, DAY, ["web"]) == NO_FAILURES
+    assert await ungrouped_failures(query, DAY, ["log"]) == NO_FAILURES  # a service of errors without operations

@@ -17,7 +17,15 @@ from cogmeter.render.embeds.limits import VALUE, fitted
 from cogmeter.render.error_text import place_text
 from cogmeter.render.escape import code, dashboard_line, plain, when
 from cogmeter.render.palette import Look, look_of
-from cogmeter.render.rule_text import alert_text, is_block, measured, not_judged_text, rule_title, value_text
+from cogmeter.render.rule_text import (
+    alert_text,
+    change_value_text,
+    is_block,
+    measured,
+    not_judged_text,
+    rule_title,
+    value_text,
+)
 from cogmeter.times import utc
 from cogmeter_storage.alerting import AlertState
 
@@ -98,7 +106,7 @@ def details_embed_data(
 def _transition(alert: Alert, change: AlertChange) -> str:
     by = f" by {plain(change.actor, 60)}" if change.actor else ""
     note = f": {plain(change.note, 120)}" if change.note else ""
-    value = value_text(alert.rule, change.current, change.threshold)
+    value = change_value_text(alert.rule, change)
     return f"{when(change.at_us)} {plain(change.kind, 30)}{by}, {value}{note}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
+from cogmeter.query.errors import NO_FAILURES
 from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.embeds.limits import VALUE
@@ -13,6 +14,7 @@ from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.error_text import (
     INNER_TITLE,
     KIND_TITLES,
+    UNPLACED_NEXT,
     chain_lines,
     counted_days,
     deploy_text,
@@ -21,15 +23,14 @@ from cogmeter.render.error_text import (
     place_text,
     state_word,
     type_text,
+    unplaced_text,
 )
 from cogmeter.render.escape import below, code, plain, when
 from cogmeter.render.palette import DisplayState
 from cogmeter_storage.errors import ErrorKind, headline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend, InnerError
+    from cogmeter.query.errors import ErrorDetails, ErrorList, ErrorTrend, InnerError, UngroupedFailures
     from cogmeter_storage.errors import ErrorExample, ErrorGroup
     from cogmeter_storage.model import Marker
 
@@ -45,18 +46,22 @@ def error_list_embed(
     kind: ErrorKind | None,
     page: int,
     now_us: int,
-    inner: Sequence[InnerError] = (),
+    ungrouped: UngroupedFailures = NO_FAILURES,
 ) -> discord.Embed:
-    """Return a page, counted from 0, of the error groups of a range, with the ``inner`` errors of the service."""
+    """Return a page, counted from 0, of the error groups of a range, with the other failures of the service."""
+    inner = ungrouped.inner
     of = "" if service is None else f" of {plain(service, 80)}"
     title = "Errors" if kind is None else f"{kind.value.capitalize()} errors"
     open_groups = any(trend.group.resolved_us is None for trend in errors.groups)
     embed = discord.Embed(
         title=f"{title}{of} ({formatting.clean(errors.range.label)})",
         description="\n".join(line for trend in errors.groups for line in _lines(trend, errors.deploy, now_us))
-        or ("No errors were raised in this service in this period." if inner else "No errors in this period."),
-        colour=(DisplayState.DEGRADED if open_groups else DisplayState.HEALTHY).colour,
+        or _none_text(ungrouped),
+        colour=(DisplayState.DEGRADED if open_groups or ungrouped.unplaced else DisplayState.HEALTHY).colour,
     )
+    if ungrouped.unplaced:
+        text = f"{unplaced_text(ungrouped.unplaced)}: {UNPLACED_NEXT}, /perf stats."
+        embed.add_field(name="Other failures", value=text, inline=False)
     if inner:
         lines = list(map(_inner_line, inner[:LISTED]))
         if len(inner) > LISTED:
@@ -67,6 +72,12 @@ def error_list_embed(
     pages = f" · Page {page + 1}" + (", more on the next page" if more else ", last page") if more or page else ""
     embed.set_footer(text=days + pages)
     return fit(embed)
+
+
+def _none_text(ungrouped: UngroupedFailures) -> str:
+    if ungrouped.unplaced:
+        return "No error with a known place in this period."
+    return "No errors were raised in this service in this period." if ungrouped.inner else "No errors in this period."
 
 
 def _inner_line(inner: InnerError) -> str:

@@ -40,8 +40,9 @@ def slow_run_embed(report: SlowReport, number: int, picture: Picture | None, *, 
     )
     if run.trace.error:
         embed.add_field(name="Error", value=plain(run.trace.error, 300), inline=False)
-    parts = "\n".join(text for _, text in part_lines(run.time.parts))
-    embed.add_field(name="Time by part", value=parts or "nothing to divide")
+    if run.traced:  # without a trace, all of it would be own code
+        parts = "\n".join(text for _, text in part_lines(run.time.parts))
+        embed.add_field(name="Time by part", value=parts or "nothing to divide")
     embed.add_field(name="First output", value=output_text(run))
     if run.runs:
         typical = "" if run.typical_us is None else f"\np50 {formatting.duration(run.typical_us)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BeforeValidator
 
 from cogmeter.alerts.model import Subject
+from cogmeter.alerts.rules.costs import COST
 from cogmeter.query.costs import GROUPINGS, TITLES, CostGrouping, cost_report
 from cogmeter.query.records import Range
 from cogmeter.render import cost_text
@@ -78,7 +79,7 @@ async def show_cost(view: PageView[CostPageParams]) -> web.Response:
             {name: displayed(cost_text.group_text(params.by, name, names)) for name, _ in report.groups[:CHARTED]}
         ),
         last_day=_last_day(monitor, params.service),
-        budget=monitor.alerting.limits.of(Subject("cost", params.service or "")).threshold,
+        budget=_budget(monitor, params.service),
         people_budgets={"server": monitor.settings.budget_guild, "user": monitor.settings.budget_user},
         day_us=DAY_US,
         choices=[(days, f"last {days} days") for days in CHOICES],
@@ -94,6 +95,13 @@ def _source(view: PageView[CostPageParams], span: Range, report: CostReport) -> 
     since_us = max(span.since_us, min(known_us, span.until_us - 1))
     until, params = view.times()["until"], view.params
     return f"{API}/costs{query({'since': iso(since_us), 'until': until, 'service': params.service, 'by': params.by})}"
+
+
+def _budget(monitor: Monitor, service: str | None) -> float | None:
+    """Return the dollars a day of the bot, or those that were set for a service; that of the bot is no service's."""
+    limits, subject = monitor.alerting.limits, Subject(COST.name, service or "")
+    own = service is None or subject in limits.explicit(COST.name, "threshold")
+    return limits.of(subject).threshold if own else None
 
 
 def _last_day(monitor: Monitor, service: str | None) -> float | None:

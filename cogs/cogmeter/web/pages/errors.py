@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cogmeter.query.errors import RANKED, error_details, error_groups, inner_errors
+from cogmeter.query.errors import NO_FAILURES, RANKED, error_details, error_groups, ungrouped_failures
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.pages.alerts import DURATIONS, PageNumber
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
@@ -89,7 +89,9 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
         offset=(params.page - 1) * ROWS,
     )
     with_inner = params.kind in {None, ErrorKind.FAILED.value} and params.page == 1
-    inner = await inner_errors(view.monitor.query, view.span, [service]) if service is not None and with_inner else []
+    ungrouped = NO_FAILURES
+    if service is not None and with_inner:
+        ungrouped = await ungrouped_failures(view.monitor.query, view.span, [service])
     # Errors outside of any operation belong to services that have none.
     services = {place[0] for trend in found.groups for place in trend.group.places}
     services.update(await view.monitor.query.names(), () if service is None else (service,))
@@ -99,7 +101,8 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
         title="Errors",
         services=sorted(services),
         rows=[ErrorRow.of(trend, view.now_us) for trend in found.groups],
-        inner_errors=inner,
+        inner_errors=ungrouped.inner,
+        unplaced=ungrouped.unplaced,
         more=found.next_offset is not None,
         deploy=found.deploy,
         params=params,

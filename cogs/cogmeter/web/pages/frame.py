@@ -20,7 +20,7 @@ from cogmeter.recording.background import paced
 from cogmeter.recording.recorder import OTHER
 from cogmeter.render import error_text, formatting, links, slow_text
 from cogmeter.render.palette import look_of
-from cogmeter.render.rule_text import alert_text, rule_title, value_text
+from cogmeter.render.rule_text import alert_text, change_value_text, rule_title, value_text
 from cogmeter.schemas import safe
 from cogmeter.schemas.times import Since, Until, iso, past_part, requested_range
 from cogmeter.times import SECOND_US
@@ -364,6 +364,7 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         alert_text=alert_text,
         rule_title=rule_title,
         alert_value=value_text,
+        change_value=change_value_text,
         **values,
     )
     response = web.Response(text=html, content_type="text/html", charset="utf-8", zlib_executor_size=THREAD_BYTES)

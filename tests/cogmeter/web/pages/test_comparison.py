@@ -29,7 +29,7 @@ async def test_page_and_json_have_the_same_verdict(served):
     assert '<path class="before"' in page
 
 
-async def test_fewer_operations_are_said_but_are_not_worse(served):
+async def test_fewer_operations_are_shown_but_are_not_worse(served):
     async with served() as web:
         await deploy(web.monitor.store, now_us(), fewer=0.6)
         page = (await web.get(f"{PAGE}?service=discord.commands")).text
