@@ -35,7 +35,6 @@ ANSWER_S: Final = 2.0  # timeout of the database
 REOPENED_S: Final = 3600.0  # a database that had to be opened again is degraded for this long
 VITAL_JOBS: Final = frozenset({"alerts", "samples"})
 HEARTBEAT: Final = "gateway.heartbeat_age_s."
-CAUSE: Final = "/perf doctor names what blocks it"
 
 
 def gateway(monitor: Monitor, lost_s: float) -> Check:
@@ -65,7 +64,9 @@ def loop(monitor: Monitor) -> Check:
     active = monitor.alerting.engine.active
     check = with_blocks(lag(monitor), [one.severity for one in active if one.rule == STALL.name and one.state in SENT])
     named = any(isinstance(one, StallWatch) and one.names_cause for one in monitor.watcher.surfaces)
-    return replace(check, reason=f"{check.reason}; {CAUSE}") if check.status in BAD and named else check
+    if check.status not in BAD or not named:
+        return check
+    return replace(check, reason=f"{check.reason}; /perf doctor names what blocks it")
 
 
 def lag(monitor: Monitor) -> Check:
