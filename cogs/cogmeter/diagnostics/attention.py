@@ -286,7 +286,8 @@ def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
         text += f"; most common error: {_error_text(error)}"
         if facts.deploy is not None and seen_since(facts.deploy, error):
             text += f", new since {deploy_text(facts.deploy.kind, facts.deploy.name)}"
-        people = error.users or None if error.first_us >= facts.range.since_us else None
+        own = any(place[0] == one.service for place in error.places)  # an inner error may also be of other commands
+        people = error.users or None if own and error.first_us >= facts.range.since_us else None
     rule = RULES["error_rate" if failing else "response_time"]
     severity = WARNING  # critical is what is critical now, and has an alert
     if failing and one.failures < FEWEST:

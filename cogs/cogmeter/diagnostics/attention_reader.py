@@ -21,7 +21,7 @@ from cogmeter.diagnostics.attention import (
 )
 from cogmeter.diagnostics.deploy_checks import DeployChecks
 from cogmeter.diagnostics.judgement import judge
-from cogmeter.query.errors import last_deploy
+from cogmeter.query.errors import group_of_failures, last_deploy
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, is_dependency
@@ -172,12 +172,24 @@ class Attention:
         return series[main].operation if counts[main] > MAIN_SHARE * max(int(counts.sum()), 1) else ""
 
     async def _with_errors(self, judged: Sequence[JudgedOperation], span: Range) -> list[JudgedOperation]:
-        """Return the operations with their most frequent open error."""
+        """Return the operations with their most frequent open error, or with that of an operation inside them."""
         if not judged:
             return []
         groups = await self._query.store.errors.groups(span.since_us, span.until_us, resolved=False, limit=GROUPS)
         recent = [group for group in groups if group.last_us >= span.since_us]
-        return [dataclasses.replace(one, error=_most_frequent(recent, one.service, one.operation)) for one in judged]
+        found = []
+        for one in judged:
+            error = _most_frequent(recent, one.service, one.operation)
+            if error is None and one.service:
+                error = await self._inner_error(recent, one, span)
+            found.append(dataclasses.replace(one, error=error))
+        return found
+
+    async def _inner_error(self, groups: Sequence[ErrorGroup], one: JudgedOperation, span: Range) -> ErrorGroup | None:
+        """Return the error of the most frequent failures, which an operation inside it raised; None if not known."""
+        ids = await self._query.ids(one.service, one.operation or None)
+        failures = await self._query.store.failure_groups(ids, span.since_us, span.until_us, limit=1)
+        return group_of_failures(failures[0], groups) if failures else None
 
     async def _ignored_rules(self, now_us: int) -> Sequence[AlertLine]:
         """Return the rules of the last days that nobody acted on."""

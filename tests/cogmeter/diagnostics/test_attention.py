@@ -329,6 +329,18 @@ async def test_facts_are_read_from_the_store(store):
     assert [concern.text for concern in only] == [second.text]
 
 
+async def test_a_finding_leads_to_the_error_that_an_inner_operation_raised(store):
+    await seed(store)
+    inner = make_errors("web", NOW - 4 * MINUTE_US, count=30, where=("web", "fetch"), message="no node ask")
+    await store.errors.add([inner])
+    attention, query = reader(store)
+    first, _ = await attention.concerns(await query.overview(SPAN), [])
+    assert first.text.startswith(
+        "/ask: 30 of 60 operations failed, more than 5%, in the last 24 hours; most common error:"
+    )
+    assert (first.target, first.people) == ("error:1", None)
+
+
 async def test_ignored_rules_are_read_from_the_alerts_of_a_week(store):
     past = [
         make_alert(NOW - number * HOUR_US, uid=f"p{number}", rule="throughput", state=AlertState.RESOLVED,
