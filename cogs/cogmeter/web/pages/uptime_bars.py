@@ -64,7 +64,7 @@ def _bar(days: Sequence[DayUptime]) -> UptimeBar:
     known = formatting.counted(sum(day.observed_us > 0 for day in days), "day")
     share = formatting.percent(1 - alerted_us / observed_us)
     alerted = f": critical alerts for {formatting.duration(alerted_us)}" if alerted_us else ""
-    return UptimeBar(f"{share} of the recorded time in {known} without a critical alert{alerted}", paths)
+    return UptimeBar(f"{share} of the recorded time on {known} without a critical alert{alerted}", paths)
 
 
 def _state(day: DayUptime) -> PublicState | None:

@@ -28,8 +28,8 @@ async def test_a_bar_shows_each_day_by_its_critical_alerts_and_says_how_long_the
     assert empty.paths.keys() == {"none"}
     assert empty.paths["none"].count("M") == DAYS
     assert {state: path.count("M") for state, path in bars.of("shop").paths.items()} == {"none": 20, "up": 9, "down": 1}
-    assert "of the recorded time in 10 days without a critical alert: critical alerts for 1 h" in bars.of("shop").text
-    assert bars.of("till").text == "100% of the recorded time in 10 days without a critical alert"
+    assert "of the recorded time on 10 days without a critical alert: critical alerts for 1 h" in bars.of("shop").text
+    assert bars.of("till").text == "100% of the recorded time on 10 days without a critical alert"
 
 
 async def test_only_the_time_in_which_an_alert_was_critical_counts(served):
