@@ -32,8 +32,8 @@ def looked_at(page, url, paths, *, name=""):
         )
         assert page.evaluate(MARKUP) == [], path
         assert page.evaluate("document.querySelector('main').textContent.includes('\u202e')") is False, path
-        # Resources and processes have no filter by service.
-        if path not in {"/performance/resources", "/performance/fleet"}:
+        # Resources, processes and usage have no filter by service.
+        if path not in {"/performance/resources", "/performance/fleet", "/performance/usage"}:
             assert page.evaluate(f"document.querySelector('main').textContent.includes({json.dumps(name)})"), path
     calm(page, url)
 

@@ -69,7 +69,7 @@ async def test_the_page_running_now_lists_them_and_leaves_out_other_services(ser
     async with served() as web, running(web, "chat", "<b>embed"):
         page = (await web.get("/performance/running")).text
         other = (await web.get("/performance/running?service=db")).text
-        empty_title = "Nothing runs now." in other
+        empty_title = "Nothing of db runs now." in other
     assert "2 operations" in page
     assert "&lt;b&gt;embed" in page
     assert "in wait, waiting in asyncio/tasks.py:" in page
