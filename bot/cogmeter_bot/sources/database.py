@@ -7,12 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
-from cogmeter.alerts.rules.process import STALL
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import MOST, Status
 from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.bot_state import judge_state
-from cogmeter.diagnostics.judgement import LOOP, settings_of_bot, stored_health, verdict, with_blocks
+from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
 from cogmeter.diagnostics.process_health import fleet_findings, fleet_health
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
@@ -47,13 +46,14 @@ from cogmeter_bot.sources.diagnosis import (
     past_lines,
     service_findings,
     services_now,
+    stored_components,
     stored_findings,
     with_health_now,
 )
 from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_bot.sources.stored_state import stored_facts
 from cogmeter_storage import StorageError, open_store
-from cogmeter_storage.alerting import ACTIVE, SENT
+from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
 from cogmeter_storage.factory import database_file, shown_url
 from cogmeter_storage.model import FAILURES
@@ -313,9 +313,7 @@ class DatabaseSource:
         findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
         health = await stored_health(self._store)
-        blocks = [one.severity for one in present.alerts if one.type == STALL.name and one.state in SENT]
-        known = health.components if health.at_us >= oldest_us else []
-        stored = [with_blocks(check, blocks) if check.name == LOOP else check for check in known]
+        stored = stored_components(health, present.alerts) if health.at_us >= oldest_us else []
         checks = services_now(present, limits, present.alerts)
         found = verdict(present.alerts, checks, components_of(findings, stored))
         return _JudgedNow(window, findings, health, stored, checks, present.alerts, found)

@@ -11,13 +11,16 @@ from pydantic import Field
 from cogmeter.alerts.measurement.window import SLICES
 from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.alerts.rules.guide import RESPONSE_TIME
+from cogmeter.alerts.rules.process import STALL
 from cogmeter.diagnosis import Check, Finding, Status, status_of
 from cogmeter.diagnostics.damage import damage_finding
 from cogmeter.diagnostics.judgement import (
+    LOOP,
     Judgement,
     alert_count,
     judge,
     nothing_ended,
+    with_blocks,
     worst_alerts,
     worst_operation_alerts,
 )
@@ -37,7 +40,7 @@ from cogmeter.schemas.statistics import service_stats
 from cogmeter.settings import merged
 from cogmeter_bot.cli.alerts import alert_text
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
-from cogmeter_storage.alerting import ACTIVE
+from cogmeter_storage.alerting import ACTIVE, SENT
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
     from cogmeter.alerts.thresholds.limits import Limits
     from cogmeter.diagnosis import Verdict
+    from cogmeter.diagnostics.judgement import StoredHealth
     from cogmeter.query.query import Query
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.base import Stats
@@ -147,6 +151,12 @@ async def database_findings(
         *changes_findings(stored.changed, stored.left_out, group=settings.command_group),
         await _deliveries(store, now_us),
     ]
+
+
+def stored_components(health: StoredHealth, alerts: Iterable[AlertAnswer]) -> list[Check]:
+    """Return the checks that a bot stored, with the active alerts about blocks of its event loop."""
+    blocks = [alert.severity for alert in alerts if alert.type == STALL.name and alert.state in SENT]
+    return [with_blocks(check, blocks) if check.name == LOOP else check for check in health.components]
 
 
 def components_of(findings: Iterable[Finding], stored: Sequence[Check]) -> list[Check]:

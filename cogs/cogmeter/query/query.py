@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,12 +17,11 @@ from cogmeter.query.records import (
     Overview,
     Period,
     Range,
-    RankedOperation,
     ServiceStats,
     Summary,
     UnknownNameError,
 )
-from cogmeter.query.statistics import GroupSums, busiest_first, figures, ranked
+from cogmeter.query.statistics import OverviewGroups, figures, ranked
 from cogmeter.query.timelines import Hours, timeline
 from cogmeter.recording.buffer import DROPPED
 from cogmeter.recording.service_names import BY_OPERATION, in_background, label, meanings
@@ -153,7 +151,7 @@ class Query:
         )
 
     async def _overview(self, span: Range, known: Sequence[SeriesRecord], *, covered: Range) -> Overview:
-        groups = _Groups(known)
+        groups = OverviewGroups(known)
         # One read serves all.
         totals = await self._totals(span, groups.numbers, self._folded_totals, exact=self._cuts_minutes(span))
         # In a thread: the percentiles of hundreds of services and commands take some milliseconds.
@@ -384,43 +382,3 @@ async def _labelled(text: str, stored: Sequence[SeriesRecord]) -> tuple[str, str
             return meaning
     known = [label(*name) for name in sorted(names) if name[0] in BY_OPERATION]
     raise UnknownNameError(SUBJECT, text, await suggest(text, [*known, *sorted({service for service, _ in names})]))
-
-
-class _Groups:
-    """The groups of an overview's read: one for each service, and one for each operation with its own rank."""
-
-    def __init__(self, known: Sequence[SeriesRecord]) -> None:
-        # The store returns them in alphabetical order; sorting thousands of names again would block the loop.
-        self._operations = [(one.service, one.operation) for one in known if one.service in BY_OPERATION]
-        others = [service for service in dict.fromkeys(one.service for one in known) if service not in BY_OPERATION]
-        self._own = [service for service in others if not in_background(service)]
-        self._background = [service for service in others if in_background(service)]
-        self._front = len(self._own) + len(self._operations)  # groups before those of the background services
-        by_name: dict[object, int] = {name: number for number, name in enumerate([*self._own, *self._operations])}
-        by_name |= {name: self._front + number for number, name in enumerate(self._background)}
-        self.numbers = {
-            one.id: by_name[(one.service, one.operation) if one.service in BY_OPERATION else one.service]
-            for one in known
-        }
-
-    def figures(
-        self, totals: Totals, span: Range
-    ) -> tuple[Figures, list[tuple[str, Figures]], list[RankedOperation], list[tuple[str, Figures]]]:
-        """Return the figures of all, of each foreground service, of each operation, of each background service."""
-        groups = GroupSums.of(totals)
-        own, operations, background = (
-            groups.part(slice(*bounds)) for bounds in pairwise((0, len(self._own), self._front, None))
-        )
-        service_of = [service for service, _ in self._operations]
-        names = list(dict.fromkeys(service_of))
-        bounds = [*map(service_of.index, names), None]
-        services = GroupSums.join([own, *(operations.part(slice(*bound)).together() for bound in pairwise(bounds))])
-        return (
-            services.together().figures(totals, span)[0],
-            busiest_first(zip([*self._own, *names], services.figures(totals, span), strict=True)),
-            [
-                RankedOperation(*name, figures)
-                for name, figures in busiest_first(zip(self._operations, operations.figures(totals, span), strict=True))
-            ],
-            busiest_first(zip(self._background, background.figures(totals, span), strict=True)),
-        )

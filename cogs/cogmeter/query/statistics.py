@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from cogmeter.query.records import Figures
+from cogmeter.query.records import Figures, RankedOperation
+from cogmeter.recording.service_names import BY_OPERATION, in_background
 from cogmeter.times import iso
 from cogmeter_storage.histogram import quantiles
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogmeter.query.records import Range
-    from cogmeter_storage.model import Totals
+    from cogmeter_storage.model import SeriesRecord, Totals
 
 N = TypeVar("N", str, tuple[str, str])  # the name of a group
 
@@ -121,3 +123,43 @@ def means(totals: Totals) -> list[float | None]:
 def rates(counts: np.ndarray, minutes: Sequence[float]) -> list[float]:
     """Return the operations per minute of each bin; ``counts`` [bins, groups], ``minutes`` the length of each bin."""
     return [count / length for count, length in zip(counts.sum(axis=1).tolist(), minutes, strict=True)]
+
+
+class OverviewGroups:
+    """The groups of series of an overview: one for each service, and one for each operation with its own rank."""
+
+    def __init__(self, known: Sequence[SeriesRecord]) -> None:
+        # The store returns them in alphabetical order; sorting thousands of names again would block the loop.
+        self._operations = [(one.service, one.operation) for one in known if one.service in BY_OPERATION]
+        others = [service for service in dict.fromkeys(one.service for one in known) if service not in BY_OPERATION]
+        self._own = [service for service in others if not in_background(service)]
+        self._background = [service for service in others if in_background(service)]
+        self._front = len(self._own) + len(self._operations)  # groups before those of the background services
+        by_name: dict[object, int] = {name: number for number, name in enumerate([*self._own, *self._operations])}
+        by_name |= {name: self._front + number for number, name in enumerate(self._background)}
+        self.numbers = {
+            one.id: by_name[(one.service, one.operation) if one.service in BY_OPERATION else one.service]
+            for one in known
+        }
+
+    def figures(
+        self, totals: Totals, span: Range
+    ) -> tuple[Figures, list[tuple[str, Figures]], list[RankedOperation], list[tuple[str, Figures]]]:
+        """Return the figures of all, of each foreground service, of each operation, of each background service."""
+        groups = GroupSums.of(totals)
+        own, operations, background = (
+            groups.part(slice(*bounds)) for bounds in pairwise((0, len(self._own), self._front, None))
+        )
+        service_of = [service for service, _ in self._operations]
+        names = list(dict.fromkeys(service_of))
+        bounds = [*map(service_of.index, names), None]
+        services = GroupSums.join([own, *(operations.part(slice(*bound)).together() for bound in pairwise(bounds))])
+        return (
+            services.together().figures(totals, span)[0],
+            busiest_first(zip([*self._own, *names], services.figures(totals, span), strict=True)),
+            [
+                RankedOperation(*name, figures)
+                for name, figures in busiest_first(zip(self._operations, operations.figures(totals, span), strict=True))
+            ],
+            busiest_first(zip(self._background, background.figures(totals, span), strict=True)),
+        )

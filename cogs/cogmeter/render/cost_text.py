@@ -64,9 +64,19 @@ def forecast_text(days: int, expected: int | None, least: int, most: int) -> str
     """
     if expected is None:
         return f"available after {LEAST_BASIS} whole days; {days} so far"
-    ends = list(dict.fromkeys((rough_money(least), rough_money(most))))
-    shown = f" ({' to '.join(ends)})" if len(ends) > 1 else ""
-    return f"about {rough_money(expected)}{shown}, based on the last {days} days"
+    ends = forecast_ends(least, most)
+    return f"about {rough_money(expected)}{f' ({ends})' if ends else ''}, {basis_text(days)}"
+
+
+def forecast_ends(least: int, most: int) -> str:
+    """Return the range of a forecast: ``$200 to $300``; empty if both ends read the same."""
+    ends = (rough_money(least), rough_money(most))
+    return "" if ends[0] == ends[1] else " to ".join(ends)
+
+
+def basis_text(days: int) -> str:
+    """Return what a forecast follows from: ``based on the last 7 days``."""
+    return f"based on the last {days} days"
 
 
 def covered_text(step_us: int, since_us: int, known_since_us: int | None) -> str:

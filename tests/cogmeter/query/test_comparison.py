@@ -144,7 +144,7 @@ async def test_exactly_the_first_ten_minutes_after_each_start_are_left_out(store
     (series,) = await store.series_ids([ASK])
     (found,) = await read_samples(query(store), {series: 0}, span)
     assert (found.warm_up, found.sample.operations) == (cold, len(ends) - cold)
-    # The first two starts are one stretch of 16 minutes, from the minute of the first one on.
+    # The first two starts are one time of 16 minutes, from the minute of the first one on.
     assert int(found.sample.lengths_us.sum()) == NOW_US - since_us - 26 * MINUTE_US
     assert (found.sample.counts == found.sample.lengths_us // (MINUTE_US // 2)).all()
 
