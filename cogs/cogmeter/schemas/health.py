@@ -72,7 +72,7 @@ class VerdictAnswer(Schema):
     """The state of the bot now, which every surface shows."""
 
     status: Status = Field(description="The worst of the active alerts, the services and the components")
-    text: str = Field(examples=["2 active alerts (1 critical); 1 service unhealthy; 9 of 9 components healthy"])
+    text: str = Field(examples=["1 active alert (critical); 1 service unhealthy (graph); 9 of 9 component checks pass"])
 
 
 class _Report(Schema):
