@@ -152,6 +152,7 @@ class ErrorStore(Protocol):
         until_us: int,
         *,
         services: Collection[str] | None = None,
+        operation: str | None = None,
         kinds: Collection[ErrorKind] | None = None,
         resolved: bool | None = None,
         limit: int = 50,
@@ -159,8 +160,8 @@ class ErrorStore(Protocol):
     ) -> list[ErrorGroup]:
         """Return the groups with errors in [since_us, until_us), widened to whole days; last seen first.
 
-        ``services`` and ``kinds`` (None: all) and ``resolved`` (None: both) filter. ``count``, ``places`` and ``days``
-        cover the range and the services.
+        ``services``, ``operation`` and ``kinds`` (None: all) and ``resolved`` (None: both) filter. ``count``,
+        ``places`` and ``days`` cover the range, the services and the operation.
         """
         ...
 

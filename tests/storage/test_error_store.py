@@ -112,7 +112,7 @@ async def test_a_fingerprint_has_one_group_for_each_kind(errors, make_errors):
     assert await ids(errors, kinds=[]) == []
 
 
-async def test_the_counts_of_a_range_cover_its_days_and_the_chosen_services(errors, make_errors, noon):
+async def test_the_counts_of_a_range_cover_its_days_and_the_chosen_services_and_operation(errors, make_errors, noon):
     counts = {
         ("alpha", "one", TODAY): 3,
         ("alpha", "two", TODAY): 4,
@@ -128,6 +128,11 @@ async def test_the_counts_of_a_range_cover_its_days_and_the_chosen_services(erro
     (beta,) = await errors.groups(noon, noon + DAY_US, services=["beta"])
     assert (beta.count, beta.total, beta.days) == (6, 13, ((TODAY, 4), (TODAY + 1, 2)))
     assert beta.places == (("beta", "one", 6),)
+    (one,) = await errors.groups(noon, noon + DAY_US, services=["alpha"], operation="one")
+    assert (one.count, one.days, one.places) == (3, ((TODAY, 3),), (("alpha", "one", 3),))
+    (of_both,) = await errors.groups(noon, noon + DAY_US, operation="one")
+    assert of_both.places == (("beta", "one", 6), ("alpha", "one", 3))
+    assert await ids(errors, services=["beta"], operation="two") == []
     assert await ids(errors, services=["gamma"]) == await ids(errors, services=[]) == []
     midnight = (TODAY + 1) * DAY_US
     assert [group.count for group in await errors.groups(noon, midnight)] == [11]

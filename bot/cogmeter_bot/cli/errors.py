@@ -67,7 +67,7 @@ async def error_report(
     """Return the groups of all services, or of these services together, the most frequent first."""
     from cogmeter.schemas.errors import ErrorReport
 
-    page = await source.error_groups(time_range, services, limit=MAX_GROUPS)
+    page = await source.error_groups(time_range, services, operation, limit=MAX_GROUPS)
     with_errors = {place.service for group in page.groups for place in group.operations}
     answers = []
     for name in services or (None,):
@@ -78,17 +78,12 @@ async def error_report(
                 raise
     groups = [group for answer in answers for group in answer.groups]
     groups.sort(key=lambda group: (-group.count, group.service))
-    error_groups = [
-        group
-        for group in page.groups
-        if operation is None or any(place.operation == operation for place in group.operations)
-    ]
     return ErrorReport(
         time_range=page.time_range,
         groups=groups[:limit],
         truncated=any(answer.truncated for answer in answers),
         deploy=page.deploy,
-        error_groups=error_groups[:limit],
+        error_groups=page.groups[:limit],
     )
 
 

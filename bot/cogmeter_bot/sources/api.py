@@ -147,7 +147,9 @@ class ApiSource:
         query = {**self._range(time_range), "limit": str(min(limit, GROUPS_PER_REQUEST))}
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
-    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
+    async def error_groups(
+        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+    ) -> ErrorGroupPage:
         """Implement Source.error_groups."""
         query = {**self._range(time_range), "resolved": "false"}
         groups: list[ErrorGroupSummary] = []
@@ -155,7 +157,12 @@ class ApiSource:
         while True:
             query["limit"] = str(min(limit - len(groups), GROUPS_PER_REQUEST))
             page = await self._get(
-                ErrorGroupPage, f"{_API}/error-groups", query, services=_joined(services), cursor=cursor
+                ErrorGroupPage,
+                f"{_API}/error-groups",
+                query,
+                services=_joined(services),
+                operation=operation,
+                cursor=cursor,
             )
             groups += page.groups
             cursor = page.next

@@ -76,8 +76,13 @@ class Source(Protocol):
         """Return failures, grouped by error text."""
         ...
 
-    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
-        """Return the error groups of these services, or of all, that are not resolved; the most frequent first."""
+    async def error_groups(
+        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+    ) -> ErrorGroupPage:
+        """Return the error groups of these services and this operation that are not resolved; most frequent first.
+
+        None means all.
+        """
         ...
 
     async def error_group(self, number: int) -> ErrorGroupDetail:

@@ -166,11 +166,15 @@ class DatabaseSource:
         with _source_errors():
             return await errors(self._query, time_range, service=service, operation=operation, limit=limit)
 
-    async def error_groups(self, time_range: Range, services: Collection[str] | None, *, limit: int) -> ErrorGroupPage:
+    async def error_groups(
+        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+    ) -> ErrorGroupPage:
         """Implement Source.error_groups."""
         await self._require_data()
         with _source_errors():
-            page, _ = await error_group_page(self._query, time_range, services=services, resolved=False, limit=limit)
+            page, _ = await error_group_page(
+                self._query, time_range, services=services, operation=operation, resolved=False, limit=limit
+            )
             return page
 
     async def error_group(self, number: int) -> ErrorGroupDetail:

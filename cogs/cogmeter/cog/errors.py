@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
-from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of, require_service
+from cogmeter.cog.options import CHOICES, DEFAULT, Autocomplete, period_of
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.statistics import with_worst
 from cogmeter.cog.views import AnswerRequest, Buttons
 from cogmeter.query.errors import NO_FAILURES, error_details, error_groups, ungrouped_failures
 from cogmeter.query.query import now_us
+from cogmeter.query.records import UnknownNameError
+from cogmeter.recording.service_names import label
 from cogmeter.render import formatting
 from cogmeter.render.embeds.errors import error_details_embed, error_list_embed
 from cogmeter.render.error_text import KIND_TITLES, place_text, type_text
@@ -37,23 +39,40 @@ def add(group: app_commands.Group, responder: Responder) -> None:
 
     @group.command(name="errors", description="List errors in groups, with file and line")
     @app_commands.describe(
-        service="Only of this service (all)", period="How far to look back (24 hours)", kind="Only this kind (all)"
+        service="A command such as /ask, or a service (all)",
+        period="How far to look back (24 hours)",
+        kind="Only this kind (all)",
     )
     @app_commands.choices(
         period=CHOICES, kind=[app_commands.Choice(name=title, value=kind) for kind, title in KIND_TITLES.items()]
     )
-    @app_commands.autocomplete(service=names.services)
+    @app_commands.autocomplete(service=names.subjects)
     async def errors(
         interaction: discord.Interaction, service: str | None = None, period: str = DEFAULT, kind: str | None = None
     ) -> None:
         async def checked() -> AnswerRequest:
-            await require_service(responder, service or "")
+            subject = (None, None) if service is None else await _subject(responder, service)
             chosen = None if kind is None else ErrorKind(kind)
-            return AnswerRequest("errors", period_of(period), service, error_kind=chosen)
+            return AnswerRequest("errors", period_of(period), subject[0], subject[1], error_kind=chosen)
 
         await responder.answer_checked(interaction, checked, lambda request: _errors(responder, request))
 
     responder.answers["errors"] = partial(_errors, responder)
+
+
+async def _subject(responder: Responder, typed: str) -> tuple[str, str | None]:
+    """Return the service, and the operation if one is meant; a service may have errors without any operation.
+
+    Raises:
+        UserError: it has neither operations nor errors; the text suggests similar names.
+    """
+    query = responder.monitor.query
+    try:
+        return await query.subject_of(typed)
+    except UnknownNameError as error:
+        if await query.store.errors.groups(0, now_us() + 1, services=[typed], limit=1):
+            return typed, None
+        raise UserError.quoting(error) from None
 
 
 async def _errors(responder: Responder, request: AnswerRequest) -> CommandAnswer:
@@ -67,7 +86,7 @@ class ErrorBrowser(Buttons):
     def __init__(self, responder: Responder, request: AnswerRequest) -> None:
         super().__init__(responder, request)
         self._range = request.period.range_at(now_us())
-        self._service = request.service
+        self._service, self._operation = request.service, request.operation
         self._kind = request.error_kind
         self._page = 0
         self._number = 0  # of the group with its details shown
@@ -75,11 +94,13 @@ class ErrorBrowser(Buttons):
 
     async def list_embed(self) -> discord.Embed:
         """Read the present page of the list, and offer its groups and the pages around it."""
-        service, kind, query = self._service, self._kind, self._responder.monitor.query
+        service, operation, kind = self._service, self._operation, self._kind
+        query = self._responder.monitor.query
         listed = await error_groups(
             query,
             self._range,
             services=None if service is None else [service],
+            operation=operation,
             kinds=None if kind is None else [kind],
             limit=PAGE,
             offset=self._page * PAGE,
@@ -87,10 +108,15 @@ class ErrorBrowser(Buttons):
         with_inner = service is not None and kind in {None, ErrorKind.FAILED} and not self._page
         ungrouped = NO_FAILURES
         if service is not None and with_inner:
-            ungrouped = await ungrouped_failures(query, self._range, [service])
+            ungrouped = await ungrouped_failures(query, self._range, [service], operation)
         self._offer_list(listed, ungrouped.inner)
         return error_list_embed(
-            listed, service=service, kind=kind, page=self._page, now_us=now_us(), ungrouped=ungrouped
+            listed,
+            subject=None if service is None else label(service, operation),
+            kind=kind,
+            page=self._page,
+            now_us=now_us(),
+            ungrouped=ungrouped,
         )
 
     async def details_embed(self) -> discord.Embed:

@@ -16,7 +16,7 @@ from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from cogmeter.query.query import Query
     from cogmeter_storage.errors import ErrorExample, ErrorGroup
@@ -86,6 +86,7 @@ async def error_groups(
     span: Range,
     *,
     services: Collection[str] | None = None,
+    operation: str | None = None,
     kinds: Collection[ErrorKind] | None = None,
     resolved: bool | None = None,
     limit: int = 50,
@@ -98,22 +99,21 @@ async def error_groups(
     left out.
 
     Raises:
-        UnknownNameError: there are no groups, and one of the services is not stored.
+        UnknownNameError: there are no groups, and one of the services, or the operation in them, is not stored.
         StorageError: the store cannot be read.
     """
-    read = partial(
-        query.store.errors.groups, span.since_us, span.until_us, services=services, kinds=kinds, resolved=resolved
-    )
+    place = partial(query.store.errors.groups, services=services, operation=operation)
+    read = partial(place, span.since_us, span.until_us, kinds=kinds, resolved=resolved)
     newest = await read(limit=RANKED)
     if services is not None and not newest:  # an error's service may have no operations
-        await query.require_services(services)
+        await query.require_services(services, operation)
     # One group more than the page shows whether there is another page.
     found = sorted(newest, key=lambda group: -group.count)[offset : offset + limit + 1]
     if len(newest) == RANKED and len(found) <= limit:
         found += await read(limit=limit + 1 - len(found), offset=max(offset, RANKED))
     found = [group for group in found if group.last_us >= span.since_us]
     deploy = await last_deploy(query)
-    days = await _days_of(query, found[:limit], span, services)
+    days = await _days_of(place, found[:limit], span)
     return ErrorList(
         range=span,
         groups=[_trend(group, days.get(group.id, group.days), span, deploy) for group in found[:limit]],
@@ -172,8 +172,10 @@ class UngroupedFailures(NamedTuple):
 NO_FAILURES: Final = UngroupedFailures([], 0)
 
 
-async def ungrouped_failures(query: Query, span: Range, services: Collection[str]) -> UngroupedFailures:
-    """Return the failures of these services that ``error_groups`` of them does not list.
+async def ungrouped_failures(
+    query: Query, span: Range, services: Collection[str], operation: str | None = None
+) -> UngroupedFailures:
+    """Return the failures of these services, or of this operation of them, that ``error_groups`` does not list.
 
     An error that passes through several operations is counted once, where it was raised. Others have no known place,
     such as a rate limit. Services without operations are left out.
@@ -181,7 +183,11 @@ async def ungrouped_failures(query: Query, span: Range, services: Collection[str
     Raises:
         StorageError: the store cannot be read.
     """
-    ids = [series.id for series in await query.store.series() if series.service in set(services)]
+    ids = [
+        series.id
+        for series in await query.store.series()
+        if series.service in services and operation in {None, series.operation}
+    ]
     failures = await query.store.failure_groups(ids, span.since_us, span.until_us, limit=_INNER) if ids else []
     groups = await known_groups(query, span, failures)
     unplaced = sum(one.count for one in failures if group_of_failures(one, groups) is None)
@@ -235,7 +241,7 @@ def _happened_in(group: ErrorGroup, failures: FailureGroup) -> bool:
 
 
 async def _days_of(
-    query: Query, page: Sequence[ErrorGroup], span: Range, services: Collection[str] | None
+    read: Callable[..., Awaitable[list[ErrorGroup]]], page: Sequence[ErrorGroup], span: Range
 ) -> dict[int, tuple[tuple[int, int], ...]]:
     """Return the counts by day of these groups, from the period before and the trend's first day on."""
     first_day = min(_bounds(span)[0], _trend_start(span))
@@ -244,9 +250,7 @@ async def _days_of(
     offset = 0
     # The groups are ordered by the last error: in a range that ends now, those of the page come first.
     while missing:
-        found = await query.store.errors.groups(
-            first_day * DAY_US, span.until_us, services=services, limit=_PAGE, offset=offset
-        )
+        found = await read(first_day * DAY_US, span.until_us, limit=_PAGE, offset=offset)
         days.update((group.id, group.days) for group in found if group.id in missing)
         missing.difference_update(group.id for group in found)
         offset += _PAGE

@@ -264,16 +264,19 @@ class Query:
         service, operation, _ = await self._ids(text, operation)
         return service, operation
 
-    async def require_services(self, services: Collection[str]) -> None:
-        """Check that each of these services is stored.
+    async def require_services(self, services: Collection[str], operation: str | None = None) -> None:
+        """Check that each of these services is stored, and that one of them has the operation.
 
         Raises:
-            UnknownNameError: one of them is not.
+            UnknownNameError: one of them is not, or none has it.
         """
-        stored = {series.service for series in await self.store.series()}
+        stored = await self.names()
         for service in services:
             if service not in stored:
                 raise UnknownNameError("service", service, await suggest(service, stored))
+        operations = {name for service in services for name in stored[service]}
+        if operation is not None and operation not in operations:
+            raise UnknownNameError("operation", operation, await suggest(operation, operations))
 
     def _cuts_minutes(self, span: Range) -> bool:
         """Return whether a range is counted exactly: if it begins or ends inside a minute, as no period does."""
@@ -342,7 +345,7 @@ class Query:
         step_us: int | None = None,
     ) -> Timeline:
         """Return the bins of ``covered``, which is the part of ``span`` that has records."""
-        step_us, title = step_us or covered.step_us, _title(service, operation)
+        step_us, title = step_us or covered.step_us, label(service, operation)
         totals = await self.store.totals(covered.since_us, covered.until_us, groups=groups, step_us=step_us)
         alias = "" if title.isascii() else await self._alias(service, operation)
         return await timeline(totals, span, step_us, title=title, service=service, operation=operation, alias=alias)
@@ -352,7 +355,7 @@ class Query:
         recorded = sorted(await self.store.series(), key=lambda series: series.id)
         services = list(dict.fromkeys(series.service for series in recorded))
         operations = [series.operation for series in recorded if series.service == service]
-        return _title(_ascii(service, "service", services), operation and _ascii(operation, "operation", operations))
+        return label(_ascii(service, "service", services), operation and _ascii(operation, "operation", operations))
 
 
 def _from_first_record(totals: Totals, span: Range, covered: Range) -> Totals:
@@ -368,10 +371,6 @@ def _from_first_record(totals: Totals, span: Range, covered: Range) -> Totals:
 
 def _ascii(name: str, kind: str, names: list[str]) -> str:
     return name if name.isascii() or name not in names else f"{kind} {names.index(name) + 1}"
-
-
-def _title(service: str, operation: str | None) -> str:
-    return service if operation is None else label(service, operation)
 
 
 async def _labelled(text: str, stored: Sequence[SeriesRecord]) -> tuple[str, str]:

@@ -57,11 +57,14 @@ _KINDS: Final = {"command": COMMANDS, "button": COMPONENTS, "select": COMPONENTS
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
-def label(service: str, operation: str) -> str:
+def label(service: str, operation: str | None) -> str:
     """Return the name by which an owner knows an operation: "/ask", "button Shop.buy", "reply on_message".
 
+    Without an operation, it is the name of the service.
     A hybrid command is one operation, so "/ask" names its use by prefix, too.
     """
+    if operation is None:
+        return service
     if service == COMMANDS:
         # The name of a slash command has no capital letter. One with capitals is a context menu, or a prefix command.
         slash = operation == operation.lower() and not operation.startswith("(")

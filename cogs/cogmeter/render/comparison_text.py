@@ -27,9 +27,7 @@ _WORDS: Final = {  # worse and better, by statistic
 
 def subject_text(service: str | None, operation: str | None) -> str:
     """Return what is compared: ``/ask``, ``knowledge-graph``, ``all services``."""
-    if service is None:
-        return "all services"
-    return service if operation is None else label(service, operation)
+    return "all services" if service is None else label(service, operation)
 
 
 def verdict_text(change: MeasuredChange, operations: tuple[int, int]) -> str:

@@ -285,6 +285,7 @@ async def error_group_page(
     span: Range,
     *,
     services: Collection[str] | None = None,
+    operation: str | None = None,
     kinds: Collection[ErrorKind] | None = None,
     resolved: bool | None = None,
     limit: int = 50,
@@ -293,13 +294,20 @@ async def error_group_page(
     """Return one page of error groups without its cursor, and the next page's offset; None on the last page.
 
     Raises:
-        UnknownNameError: one of the services is not stored.
+        UnknownNameError: one of the services, or the operation in them, is not stored.
         StorageError: the store cannot be read.
     """
     found = await error_groups(
-        query, span, services=services, kinds=kinds, resolved=resolved, limit=limit, offset=offset
+        query,
+        span,
+        services=services,
+        operation=operation,
+        kinds=kinds,
+        resolved=resolved,
+        limit=limit,
+        offset=offset,
     )
-    inner = [] if services is None or offset else (await ungrouped_failures(query, span, services)).inner
+    inner = [] if services is None or offset else (await ungrouped_failures(query, span, services, operation)).inner
     page = ErrorGroupPage(
         time_range=TimeRange.of(span),
         deploy=None if found.deploy is None else MarkerAnswer.of(found.deploy),

@@ -36,6 +36,7 @@ class SqlErrorStore:
         until_us: int,
         *,
         services: Collection[str] | None = None,
+        operation: str | None = None,
         kinds: Collection[ErrorKind] | None = None,
         resolved: bool | None = None,
         limit: int = 50,
@@ -45,10 +46,10 @@ class SqlErrorStore:
         if until_us <= since_us:
             return []
         days = since_us // DAY_US, (until_us - 1) // DAY_US
-        names = None if services is None else tuple(services)
+        place = None if services is None else tuple(services), operation
         wanted = tuple(ErrorKind if kinds is None else kinds)
         return await self._reading.run(
-            errors.read_groups, days, names, kinds=wanted, resolved=resolved, limit=limit, offset=offset
+            errors.read_groups, days, place, kinds=wanted, resolved=resolved, limit=limit, offset=offset
         )
 
     async def group(self, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:

@@ -196,15 +196,15 @@ def _until(until_us: int | None, now_us: int) -> str:
 def read_groups(
     raw: Session,
     days: tuple[int, int],
-    services: Sequence[str] | None,
+    place: tuple[Sequence[str] | None, str | None],
     *,
     kinds: Sequence[ErrorKind],
     resolved: bool | None,
     limit: int,
     offset: int,
 ) -> list[ErrorGroup]:
-    """Implement ErrorStore.groups."""
-    selected, values = _counts(raw, days, services)
+    """Implement ErrorStore.groups; ``place`` has its services and its operation."""
+    selected, values = _counts(raw, days, *place)
     state = {None: "", True: " AND resolved_us IS NOT NULL", False: " AND resolved_us IS NULL"}[resolved]
     statement = (
         f"SELECT {_COLUMNS} FROM error_group WHERE last_us >= ? AND kind IN ({marks(kinds)}){state}"  # noqa: S608 - names of our columns and question marks
@@ -214,7 +214,7 @@ def read_groups(
     page = max(limit, 0), max(offset, 0)  # a negative LIMIT means no limit
     with raw.snapshot():
         rows = raw.execute(statement, (days[0] * DAY_US, *kinds, *values, *page)).fetchall()
-        return [_group_of(raw, row, days, services) for row in rows]
+        return [_group_of(raw, row, days, *place) for row in rows]
 
 
 def read_group(raw: Session, damage: DamagedRows, number: int) -> tuple[ErrorGroup, list[ErrorExample]] | None:
@@ -242,16 +242,22 @@ def _group(raw: Session, number: int) -> ErrorGroup:
     row = raw.execute(find, (number,)).fetchone()
     if row is None:
         raise UnknownErrorGroupError(number)
-    return _group_of(raw, row, _ALL_DAYS, None)
+    return _group_of(raw, row, _ALL_DAYS)
 
 
-def _group_of(raw: Session, row: Sequence[Any], days: tuple[int, int], services: Sequence[str] | None) -> ErrorGroup:
-    """Return the record of a sound row of _COLUMNS, with its counts of these days and services."""
+def _group_of(
+    raw: Session,
+    row: Sequence[Any],
+    days: tuple[int, int],
+    services: Sequence[str] | None = None,
+    operation: str | None = None,
+) -> ErrorGroup:
+    """Return the record of a sound row of _COLUMNS, with its counts of these days, services and this operation."""
     stored: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
     stored["kind"] = ErrorKind(stored["kind"])
     file, function, line, own = row[len(_FIELDS) :]
     number = stored["id"]
-    selected, values = _counts(raw, days, services)
+    selected, values = _counts(raw, days, services, operation)
     values = (*values, number)
     selected += " AND error_group = ?"
     by_day = f"SELECT day, sum(errors) {selected} GROUP BY day ORDER BY day"
@@ -275,13 +281,18 @@ def _group_of(raw: Session, row: Sequence[Any], days: tuple[int, int], services:
     )
 
 
-def _counts(raw: Session, days: tuple[int, int], services: Sequence[str] | None) -> tuple[str, tuple[object, ...]]:
-    """Return the query part that selects the sound counts of these days and services, and its values."""
+def _counts(
+    raw: Session, days: tuple[int, int], services: Sequence[str] | None, operation: str | None
+) -> tuple[str, tuple[object, ...]]:
+    """Return the query part that selects the sound counts of these days, services and operation, and its values."""
     selected = "FROM error_count WHERE day BETWEEN ? AND ?"
     values: tuple[object, ...] = days
     if services is not None:
         selected += f" AND service IN ({marks(services)})"
-        values = (*days, *services)
+        values = (*values, *services)
+    if operation is not None:
+        selected += " AND operation = ?"
+        values = (*values, operation)
     return f"{selected} AND {raw.sound_rows('error_count')}", values
 
 

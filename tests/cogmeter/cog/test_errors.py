@@ -81,6 +81,31 @@ async def test_an_error_that_passed_through_a_command_is_listed_at_the_command_w
         assert not (await answer(home, service="web-crawling")).embeds[0].fields
 
 
+async def test_a_command_and_the_button_of_its_statistics_list_only_its_errors(move_in):
+    async with move_in() as home:
+        cogmeter.record("discord.commands", "ask", duration_ms=1)
+        await seed(
+            home,
+            make_errors("Ask", now_us(), where=("discord.commands", "ask")),
+            make_errors("Look", now_us(), where=("discord.commands", "look")),
+        )
+        listed = (await answer(home, service="/ask")).embeds[0]
+        statistics = (await home.owner.slash(home.channel, "perf stats", service="/ask")).response
+        await home.owner.click(statistics, label="Errors")
+        assert listed.title == statistics.embeds[0].title == "Errors of /ask (last 24 hours)"
+        assert "Graph.Ask`" in listed.description
+        assert "Graph.Look`" not in listed.description
+        assert statistics.embeds[0].description == listed.description
+        whole = (await answer(home, service="discord.commands")).embeds[0]
+        assert "Graph.Look`" in whole.description
+
+
+async def test_errors_of_a_service_without_operations_are_listed(move_in):
+    async with move_in() as home:
+        await seed(home, make_errors("Rex", now_us(), where=("log", "cogs.ask"), kind=ErrorKind.LOGGED))
+        assert "Graph.Rex`" in (await answer(home, service="log")).embeds[0].description
+
+
 async def test_an_unknown_service_is_refused_with_similar_names(move_in):
     async with move_in() as home:
         await seed(home, make_errors("Rex", now_us()))

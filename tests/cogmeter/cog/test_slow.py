@@ -68,6 +68,14 @@ async def test_the_next_page_is_explained_honestly_where_nothing_is_known(move_i
         assert message.embeds[0].title == "/ask: 4 s"
 
 
+async def test_markup_in_the_name_of_the_slowest_step_is_shown_as_text(move_in):
+    async with move_in(PERFORMANCE_CHARTS=False) as home:
+        step = SpanRecord(1, 0, "shop", "**buy** `now`", 0, 900_000, Outcome.OK)
+        await seed(home, trace("ask", 1_000_000, step))
+        (embed,) = (await answer(home)).embeds
+        assert r"900 ms of it in shop / \*\*buy\*\* \`now\`." in embed.description
+
+
 async def test_one_command_begins_with_where_its_time_goes(move_in):
     async with move_in(PERFORMANCE_CHARTS=False) as home:
         await seed(home, *(trace("ask", 4_000_000, HOST) for _ in range(3)), trace("look", 2_000_000))

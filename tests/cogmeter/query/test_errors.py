@@ -101,12 +101,15 @@ async def test_kinds_services_and_resolved_groups_are_filtered(store, query):
     assert await messages() == {"a", "b", "c"}
     assert await messages(kinds=[ErrorKind.FAILED]) == {"a", "c"}
     assert await messages(services=["other"]) == {"c"}
+    assert await messages(services=["other"], operation="x") == {"c"}
     assert await messages(resolved=True) == {"b"}
     assert await messages(resolved=False) == {"a", "c"}
     await store.errors.add([make_errors("d", NOW_US, where=("log", "cogs.ask"))])
     assert await messages(services=["log"]) == {"d"}  # a service without operations
     with pytest.raises(UnknownNameError):
         await error_groups(query, DAY, services=["othr"])
+    with pytest.raises(UnknownNameError, match="No operation .quer. has been recorded. Did you mean query?"):
+        await error_groups(query, DAY, services=["knowledge-graph"], operation="quer")
 
 
 async def test_new_means_first_seen_since_the_last_version_and_else_since_the_last_start(store, query):

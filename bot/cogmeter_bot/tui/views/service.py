@@ -70,7 +70,7 @@ class ServiceView(DashboardView[ServiceData]):
     def subject(self) -> str | None:
         """Implement DashboardView.subject."""
         stats = None if self._data is None else self._data.stats
-        return self.service if stats is None else _name(stats)
+        return self.service if stats is None else label(stats.service_name, stats.operation)
 
     async def read(self, source: Source, time_range: Range) -> ServiceData:
         """Implement DashboardView.read."""
@@ -113,11 +113,7 @@ def _heading(stats: ServiceAnswer) -> list[Cell]:
     slower = formatting.change(now, before)
     more = formatting.change(stats.total_operations, stats.before.total_operations)
     changes = f"  vs previous period: operations {more}, average {slower}"
-    return [(one_line(_name(stats)), "bold"), (changes, DIM)]
-
-
-def _name(stats: ServiceAnswer) -> str:
-    return stats.service_name if stats.operation is None else label(stats.service_name, stats.operation)
+    return [(one_line(label(stats.service_name, stats.operation)), "bold"), (changes, DIM)]
 
 
 def _figures(stats: ServiceAnswer) -> list[Cell]:

@@ -42,15 +42,18 @@ LISTED: Final = 5  # services and examples
 def error_list_embed(
     errors: ErrorList,
     *,
-    service: str | None,
+    subject: str | None,
     kind: ErrorKind | None,
     page: int,
     now_us: int,
     ungrouped: UngroupedFailures = NO_FAILURES,
 ) -> discord.Embed:
-    """Return a page, counted from 0, of the error groups of a range, with the other failures of the service."""
+    """Return a page, counted from 0, of the error groups of a range, with the other failures of the subject.
+
+    ``subject`` is a service or the label of an operation; None: all.
+    """
     inner = ungrouped.inner
-    of = "" if service is None else f" of {plain(service, 80)}"
+    of = "" if subject is None else f" of {plain(subject, 80)}"
     title = "Errors" if kind is None else f"{kind.value.capitalize()} errors"
     open_groups = any(trend.group.resolved_us is None for trend in errors.groups)
     embed = discord.Embed(
@@ -77,7 +80,7 @@ def error_list_embed(
 def _none_text(ungrouped: UngroupedFailures) -> str:
     if ungrouped.unplaced:
         return "No error with a known place in this period."
-    return "No errors were raised in this service in this period." if ungrouped.inner else "No errors in this period."
+    return "No errors were raised here in this period." if ungrouped.inner else "No errors in this period."
 
 
 def _inner_line(inner: InnerError) -> str:

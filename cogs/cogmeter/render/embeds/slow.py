@@ -82,7 +82,7 @@ def _sentences(run: SlowRun) -> list[str]:
         f"**{match.pattern.title}.** {plain(f'{cause_text(match)} {match.advice}', _SENTENCE)}"
         for match in run.patterns
     ]
-    return [*(lines or [unexplained_text(run)]), *note_lines(run)]
+    return [*(lines or [plain(unexplained_text(run), _SENTENCE)]), *note_lines(run)]
 
 
 def _ranking(report: SlowReport, number: int) -> str:

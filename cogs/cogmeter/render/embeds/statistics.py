@@ -137,7 +137,7 @@ def slowest_embed(
         + (f", {slow.outcome.label}" if slow.outcome.failed else "")
         for slow in operations
     ]
-    name = service if service is None or operation is None else label(service, operation)
+    name = None if service is None else label(service, operation)
     of = "" if name is None else f" of {plain(name, 150)}"
     embed = discord.Embed(
         title=f"Slowest Operations{of} ({_titled(span.label)})",

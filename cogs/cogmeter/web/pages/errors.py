@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cogmeter.query.errors import NO_FAILURES, RANKED, error_details, error_groups, ungrouped_failures
+from cogmeter.query.errors import NO_FAILURES, error_details, error_groups, ungrouped_failures
+from cogmeter.recording.service_names import label
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.pages.alerts import DURATIONS, PageNumber
 from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
@@ -30,6 +31,7 @@ class ErrorsPageParams(PageParams):
     """Parameters: one group, or the kind and state of the groups in the list, and its page."""
 
     covers_selection: ClassVar[bool] = True
+    operation: Annotated[str | None, BeforeValidator(or_none)] = None
     group: Annotated[Annotated[int, Field(ge=1, le=2**53)] | None, BeforeValidator(or_none)] = None
     kind: Annotated[Literal["failed", "logged", "unhandled"] | None, BeforeValidator(or_none)] = None
     state: Literal["open", "resolved", "all"] = "open"
@@ -43,13 +45,11 @@ class ErrorRow:
     trend: ErrorTrend
     spark: Spark
     muted: bool
-    count: int  # of the service or operation that the page shows
 
     @classmethod
-    def of(cls, trend: ErrorTrend, now_us: int, count: int | None = None) -> ErrorRow:
+    def of(cls, trend: ErrorTrend, now_us: int) -> ErrorRow:
         """Build it from a query's group."""
-        count = trend.group.count if count is None else count
-        return cls(trend, spark(trend.days, trend.days), trend.group.is_muted(now_us), count)
+        return cls(trend, spark(trend.days, trend.days), trend.group.is_muted(now_us))
 
 
 async def top_errors(
@@ -62,20 +62,18 @@ async def top_errors(
         StorageError: the store cannot be read.
     """
     services = None if service is None else [service]
-    found = await error_groups(view.monitor.query, view.span, services=services, resolved=False, limit=RANKED)
-    rows = []
-    for trend in found.groups:
-        count = sum(errors for _, name, errors in trend.group.places if operation in {None, name})
-        if count:
-            rows.append(ErrorRow.of(trend, view.now_us, None if operation is None else count))
-    rows.sort(key=lambda row: -row.count)  # an operation has errors of groups that are more frequent in others
-    return rows[:limit], found.deploy
+    found = await error_groups(
+        view.monitor.query, view.span, services=services, operation=operation, resolved=False, limit=limit
+    )
+    return [ErrorRow.of(trend, view.now_us) for trend in found.groups], found.deploy
 
 
 async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
     """Show the groups, or the selected one."""
     params = view.params
-    view = replace(view, own={"kind": params.kind, "state": None if params.state == "open" else params.state})
+    operation = None if params.service is None else params.operation
+    own = {"operation": operation, "kind": params.kind, "state": None if params.state == "open" else params.state}
+    view = replace(view, own=own)
     if params.group is not None:
         return await _show_group(view, params.group)
     service = params.service
@@ -83,6 +81,7 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
         view.monitor.query,
         view.span,
         services=None if service is None else [service],
+        operation=operation,
         kinds=None if params.kind is None else [ErrorKind(params.kind)],
         resolved=_RESOLVED[params.state],
         limit=ROWS,
@@ -91,15 +90,19 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
     with_inner = params.kind in {None, ErrorKind.FAILED.value} and params.page == 1
     ungrouped = NO_FAILURES
     if service is not None and with_inner:
-        ungrouped = await ungrouped_failures(view.monitor.query, view.span, [service])
+        ungrouped = await ungrouped_failures(view.monitor.query, view.span, [service], operation)
     # Errors outside of any operation belong to services that have none.
     services = {place[0] for trend in found.groups for place in trend.group.places}
-    services.update(await view.monitor.query.names(), () if service is None else (service,))
+    names = await view.monitor.query.names()
+    services.update(names, () if service is None else (service,))
     return await page_response(
         view,
         "errors.html",
         title="Errors",
         services=sorted(services),
+        operation=operation,
+        operations=names.get(service or "", ()),
+        subject=None if service is None else label(service, operation),
         rows=[ErrorRow.of(trend, view.now_us) for trend in found.groups],
         inner_errors=ungrouped.inner,
         unplaced=ungrouped.unplaced,

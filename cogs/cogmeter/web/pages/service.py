@@ -57,7 +57,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
     return await page_response(
         view,
         "service.html",
-        title=service if operation is None else label(service, operation),
+        title=label(service, operation),
         heading=label(service, operation)
         if operation is not None and service in BY_OPERATION
         else operation or service,

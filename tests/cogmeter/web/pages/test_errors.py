@@ -54,6 +54,13 @@ async def test_other_services_and_operations_do_not_show_it(failing):
         assert PLACE not in await text_of(web, "/performance/services/context-memory")
         assert PLACE not in await text_of(web, f"{PAGE}?service=context-memory")
         assert PLACE in await text_of(web, "/performance/services/knowledge-graph?operation=query")
+        web.monitor.recorder.record("knowledge-graph", "search", duration_ms=1)
+        await web.flushed()
+        assert PLACE not in await text_of(web, "/performance/services/knowledge-graph?operation=search")
+        assert PLACE not in await text_of(web, f"{PAGE}?service=knowledge-graph&operation=search")
+        page = await text_of(web, f"{PAGE}?service=knowledge-graph&operation=query")
+        assert PLACE in page
+        assert "<h1>Errors of knowledge-graph / query</h1>" in page
 
 
 async def test_an_error_that_passed_through_an_outer_operation_is_listed_there_with_its_origin(failing):

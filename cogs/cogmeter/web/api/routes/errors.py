@@ -21,6 +21,7 @@ from cogmeter.schemas.errors import (
 from cogmeter.web.api.bodies import Body, Nothing
 from cogmeter.web.api.params import (
     Limit,
+    Operation,
     PagedParams,
     QueryParams,
     RangeParams,
@@ -49,6 +50,7 @@ class ErrorGroupsParams(RangeParams, PagedParams):
     """Parameters: the range, the page, and filters."""
 
     services: Services | None = None
+    operation: Operation | None = None
     kinds: Annotated[
         tuple[Kind, ...], Field(max_length=3, description="Only these kinds, separated by commas; default: all")
     ] = ()
@@ -85,6 +87,7 @@ async def read_error_groups(monitor: Monitor, params: ErrorGroupsParams) -> Erro
         monitor.query,
         span,
         services=params.services,
+        operation=params.operation,
         kinds=[ErrorKind(kind) for kind in params.kinds] or None,
         resolved=params.resolved,
         limit=params.limit,

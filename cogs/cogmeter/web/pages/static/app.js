@@ -140,7 +140,8 @@ document.addEventListener("change", (event) => {
   const { form, name, value } = event.target;
   if (form?.id !== "controls") return;
   const range = ["period", "days"].includes(name) ? { since: null, until: null, from: null, to: null } : {};
-  go({ ...range, [name]: value });
+  const other = name === "service" ? { operation: null } : {}; // another service has other operations
+  go({ ...range, ...other, [name]: value });
 });
 document.addEventListener("submit", (event) => {
   if (event.target.id === "controls") event.preventDefault();

@@ -37,4 +37,4 @@ document.addEventListener("submit", (event) => {
   });
 });
 
-restartPages("service", "kind", "state", "period");
+restartPages("service", "operation", "kind", "state", "period");

@@ -61,6 +61,7 @@ async def test_pages_lead_to_the_end_and_filters_narrow(failing):
             cursor = page["next"] and f"&cursor={page['next']}"
         logged = (await web.get(f"{PATH}?kinds=logged,unhandled&resolved=false")).json()["groups"]
         assert (await web.get(f"{PATH}?services=knowledge-grap")).status == 404
+        assert (await web.get(f"{PATH}?services=knowledge-graph&operation=quer")).status == 404
         assert (await web.get(f"{PATH}?kinds=lost")).status == 422
         assert (await web.get(f"{PATH}?resolved=true")).json()["groups"] == []
     assert found == whole
