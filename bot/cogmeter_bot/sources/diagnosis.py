@@ -209,7 +209,7 @@ async def with_health_now(answer: ServiceAnswer, query: Query, limits: Limits) -
 def _present_check(window: ServiceAnswer, limits: Limits, alerts: Iterable[AlertAnswer]) -> Check:
     """Judge a service or operation by its worst active alert, else by ``window``, its statistics in that time."""
     service, operation = window.service_name, window.operation or ""
-    name = label(service, operation) if operation else service
+    name = label(service, operation)
     by_operation = worst_operation_alerts(alerts) if operation else {}
     alert = by_operation.get((service, operation)) if operation else worst_alerts(alerts).get(service)
     if alert is not None:

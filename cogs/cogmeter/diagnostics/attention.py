@@ -60,7 +60,7 @@ class SlowPart:
     @property
     def label(self) -> str:
         """The name by which an owner knows it."""
-        return label(self.service, self.operation) if self.operation else self.service
+        return label(self.service, self.operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _named(active: AlertIncident) -> str:
         return message
     if subject[0] == ACKNOWLEDGEMENT:
         return f"{message}, most of them of {subject[1]}" if subject[1] else message
-    return f"{_label(*subject)}: {_continued(message)}"
+    return f"{label(*subject)}: {_continued(message)}"
 
 
 def _since_change(alert: Alert, context: IncidentContext | None) -> str:
@@ -277,7 +277,7 @@ def _within(span: Range) -> str:
 
 
 def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
-    name = _label(one.service, one.operation) if one.service else "All services"
+    name = label(one.service, one.operation) if one.service else "All services"
     text = f"{name}: {one.judgement.reason}, {_within(facts.range)}"
     failing = one.judgement.failing or not one.judgement.slow
     error = one.error if failing else None
@@ -326,7 +326,7 @@ def _of_regressions(
     if not found:
         return
     first, others = found[0], len({(one.service, one.operation) for one in found}) - 1
-    text = f"{_label(first.service, first.operation)}: {found_text(first.change)}"
+    text = f"{label(first.service, first.operation)}: {found_text(first.change)}"
     more = f", and {formatting.counted(others, 'other')} worse" if others else ""
     concern = Concern(
         severity=WARNING,
@@ -345,10 +345,6 @@ def _error_text(group: ErrorGroup) -> str:
     if group.place is not None:
         return f"{kind} in {frame_text(group.place)}"
     return formatting.cut(": ".join(filter(None, (kind, group.message))), 100)
-
-
-def _label(service: str, operation: str) -> str:
-    return label(service, operation) if operation else service
 
 
 def _continued(message: str) -> str:

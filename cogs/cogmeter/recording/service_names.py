@@ -63,7 +63,7 @@ def label(service: str, operation: str | None) -> str:
     Without an operation, it is the name of the service.
     A hybrid command is one operation, so "/ask" names its use by prefix, too.
     """
-    if operation is None:
+    if not operation:
         return service
     if service == COMMANDS:
         # The name of a slash command has no capital letter. One with capitals is a context menu, or a prefix command.

@@ -332,7 +332,7 @@ def proposal_text(proposal: Proposal, service: str, operation: str = "", what_if
 
     With the replay of the proposed threshold it ends: "would have fired twice in the last 3 d".
     """
-    name = "all operations" if service == BOT else label(service, operation) if operation else service
+    name = "all operations" if service == BOT else label(service, operation)
     value = measured(proposal.rule, proposal.value)
     if proposal.rule == THROUGHPUT.name:
         text = f"{name}: {formatting.rate(proposal.usual)} in busy hours; an alert above {value}"

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from cogmeter.query.records import Period, Range
 from cogmeter.times import MAX_US, MILLISECOND_US, SECOND_US, parse_iso, us_of, utc
 from cogmeter.times import iso as full_iso
-from cogmeter_storage.model import DAY_US
+from cogmeter_storage.model import DAY_US, MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,13 +111,16 @@ Moment: TypeAlias = datetime | date | str
 def requested_range(since_us: int | None, until_us: int | None, now_us: int, default: Period = Period.DAY) -> Range:
     """Return the range between two optional ends; its end may lie in the future. Without an end it ends now.
 
-    Without a start it is as long as the default period.
+    Without a start it is as long as the default period. The range of a period that has just ended has its label: the
+    command line sends the times of a period.
     """
     if since_us is None and until_us is None:
         return default.range_at(now_us)
     until = now_us if until_us is None else until_us
     since = max(min(until, now_us) - default.length_us, 0) if since_us is None else since_us
-    return Range(since, until, f"{iso(since)} to {iso_end(until)}")
+    ends_now = now_us - MINUTE_US < until < now_us + MINUTE_US
+    period = next((one for one in Period if ends_now and one.range_at(until).since_us == since), None)
+    return Range(since, until, f"{iso(since)} to {iso_end(until)}" if period is None else period.label)
 
 
 def past_part(span: Range, now_us: int) -> Range:

@@ -65,7 +65,7 @@ async def test_the_command_shows_what_happened_in_the_last_day(move_in):
             "Operations", "Error rate", "Slow response (p95)", "What changed", "Errors", "Alerts (last 24 hours)"
         ]  # fmt: skip
         assert "vs previous 24 h" in shown["Operations"]
-        assert shown["Operations"].endswith("30 users (▲ 50%) in 4 servers")
+        assert "\n30 users (▲ 50%) in 4 servers" in shown["Operations"]
         assert "▲" in shown["Error rate"]
         assert "version 1.4" in shown["What changed"]
         assert "The bot started" in shown["What changed"]

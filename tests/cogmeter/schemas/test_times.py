@@ -151,6 +151,15 @@ def test_one_end_leaves_the_other_to_the_default():
     assert requested_range(None, 5, NOW_US).since_us == 0  # nothing was before 1970
 
 
+@pytest.mark.parametrize("period", Period)
+@pytest.mark.parametrize("later_us", [0, MINUTE_US - 1])
+def test_the_times_of_a_period_that_has_just_ended_keep_its_name(period, later_us):
+    span = period.range_at(NOW_US)
+    assert requested_range(span.since_us, span.until_us, NOW_US + later_us) == span
+    assert requested_range(span.since_us, span.until_us, NOW_US + MINUTE_US).label.startswith("2025-")
+    assert requested_range(span.since_us + 1, span.until_us, NOW_US).label.startswith("2025-")
+
+
 @pytest.mark.parametrize(
     "since",
     [DAY, DAY.replace(tzinfo=None), DAY.date(), "2025-08-17", DAY.astimezone(timezone(timedelta(hours=2)))],

@@ -18,11 +18,12 @@ from cogmeter.render.error_text import place_text, type_text
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import state_of
 from cogmeter.times import utc
+from cogmeter_storage.model import HOUR_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cogmeter.query.records import AlertReport, Digest, PeriodCost
+    from cogmeter.query.records import AlertReport, Digest, PeriodCost, Range
     from cogmeter.render.charts.chart import Picture
     from cogmeter_storage.errors import ErrorGroup
     from cogmeter_storage.model import Marker
@@ -76,15 +77,17 @@ def _figures(embed: discord.Embed, digest: Digest) -> None:
         error_rate += f"\n{formatting.change_of_share(total.error_rate, before.error_rate, previous=previous)}"
         p95 += f"\n{formatting.change(total.p95_us, before.p95_us, previous=previous)}"
     if digest.people is not None:
-        operations += f"\n{_people(digest.people, digest.people_before)}"
+        operations += f"\n{_people(digest.people, digest.people_before, digest.summary.range)}"
     embed.add_field(name="Operations", value=operations)
     embed.add_field(name="Error rate", value=error_rate)
     embed.add_field(name="Slow response (p95)", value=p95)
 
 
-def _people(people: DistinctCounts, before: DistinctCounts | None) -> str:
+def _people(people: DistinctCounts, before: DistinctCounts | None, span: Range) -> str:
     change = "" if before is None else f" ({formatting.change(people.users, before.users)})"
-    return f"{formatting.counted(people.users, 'user')}{change} in {formatting.counted(people.guilds, 'server')}"
+    widened = span.since_us % HOUR_US or span.until_us % HOUR_US
+    hours = ", counted by whole hours" if widened else ""
+    return f"{formatting.counted(people.users, 'user')}{change} in {formatting.counted(people.guilds, 'server')}{hours}"
 
 
 def _cost(cost: PeriodCost) -> str:

@@ -1,5 +1,6 @@
 """The digest's embed with everything in it, and with names of any length."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -62,6 +63,16 @@ def test_a_full_digest_has_six_fields_of_whole_lines(name):
     for field in embed.fields[3:]:
         assert 0 < len(field.value) <= 1024
         assert not field.value.endswith("…")
+
+
+def test_people_are_counted_by_whole_hours_and_a_range_that_cuts_one_says_so():
+    whole, cut = digest("ask"), digest("ask")
+    cut = replace(cut, summary=replace(cut.summary, range=Range(SPAN.since_us + 1, SPAN.until_us + 1, SPAN.label)))
+    lines = [digest_embed(one, None, group="perf").fields[0].value.splitlines()[-1] for one in (whole, cut)]
+    assert lines == [
+        "30 users (▲ 50%) in 4 servers",
+        "30 users (▲ 50%) in 4 servers, counted by whole hours",
+    ]
 
 
 def test_suggested_thresholds_follow_the_number_of_alerts():

@@ -84,6 +84,7 @@ async def test_an_alert_is_acknowledged_by_the_keyboard_reported_and_audited(sta
         browser.wait(f"!{button('acknowledge')}", "no button any more")
         browser.wait(f"document.activeElement.id === 'alert-{alert.uid}'", "the focus on the alert")
         browser.wait("document.activeElement.innerText.includes('acknowledged by dashboard')")
+        browser.wait(f"document.activeElement.querySelector('.badge + .hint').textContent === '{alert.severity}'")
         browser.wait("document.querySelector('[data-key=audit-table]').innerText.includes('acknowledge')")
         assert browser.errors == []
 
