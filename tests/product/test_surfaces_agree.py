@@ -102,6 +102,18 @@ def test_every_surface_has_the_same_verdict(shown):
     assert expected in {None, found["overview"]}
 
 
+def test_a_verdict_that_is_not_healthy_has_a_finding_about_its_service(shown):
+    if verdicts(shown)["overview"] == "healthy":
+        return
+    texts = {
+        "/perf summary": shown["summary"]["description"],
+        "overview": shown["overview"].partition("Needs attention\n")[2].partition("Active alerts now\n")[0],
+        "REST": "\n".join(one["text"] for one in shown["dashboard"]["attention"]),
+        "terminal": shown["terminal"]["attention"],
+    }
+    assert [surface for surface, text in texts.items() if FIRST not in text] == []
+
+
 def test_the_status_of_health_never_contradicts_the_verdict(shown):
     served = shown["health"][0]
     statuses = {check["status"] for check in served["checks"].values()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.recording.error_batches import fingerprint
-from cogmeter.recording.service_names import TASKS
+from cogmeter.recording.service_names import COMMANDS, TASKS
 from cogmeter_bot.demo.past import DEPLOYS
 from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_users
 from cogmeter_bot.demo.traces import DURATION, END
@@ -40,8 +40,10 @@ _PLACES: Final = {
     "discord.tasks": ("cogs/chores.py", 22),
 }
 ASKED: Final = ("discord.commands", "ask")  # the command that logs errors
-_CALL: Final = Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False)
-_LOOP: Final = Frame("discord/ext/tasks/__init__.py", "Loop._loop", 246, own=False)
+_CALLERS: Final = {
+    COMMANDS: Frame("discord/app_commands/commands.py", "Command._do_call", 858, own=False),
+    TASKS: Frame("discord/ext/tasks/__init__.py", "Loop._loop", 246, own=False),
+}
 _ANSWER: Final = Frame("cogs/chat.py", "Chat.ask", 61, own=True)
 _ASK: Final = Frame("services/answers.py", "Answers.ask", 71, own=True)
 _REQUEST: Final = Frame("openai/_base_client.py", "AsyncAPIClient.request", 1500, own=False)
@@ -106,8 +108,9 @@ def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, ve
     file, line = _PLACES[profile.service]
     kind, _, message = text.partition(": ")
     frame = Frame(file, profile.operation, line + len(kind) + 3 * len(profile.operation), own=True)
-    caller = _LOOP if profile.service == TASKS else _CALL
-    chain = (ErrorLink(kind, message, (caller, frame)),)
+    # A stack begins where the operation begins: only a command and a loop are called by discord.py.
+    caller = _CALLERS.get(profile.service)
+    chain = (ErrorLink(kind, message, (frame,) if caller is None else (caller, frame)),)
     return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng, version)
 
 

@@ -313,14 +313,19 @@ class DatabaseSource:
         """
         at_us = now_us()
         window = alert_window(limits, at_us)
-        present = await self._dashboard(window, None, limits)
+        checks, alerts = await self._services_now(window, limits)
         findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
         health = await stored_health(self._store)
-        stored = stored_components(health, present.alerts) if health.at_us >= oldest_us else []
-        checks = services_now(present, limits, present.alerts)
-        found = verdict(present.alerts, checks, components_of(findings, stored))
-        return _JudgedNow(window, findings, health, stored, checks, present.alerts, found)
+        stored = stored_components(health, alerts) if health.at_us >= oldest_us else []
+        found = verdict(alerts, checks, components_of(findings, stored))
+        return _JudgedNow(window, findings, health, stored, checks, alerts, found)
+
+    async def _services_now(self, window: Range, limits: Limits) -> tuple[list[Check], list[AlertAnswer]]:
+        """Return the checks of the services in the alert window, and the active alerts."""
+        alerts = await self._store.alerting.alerts(ACTIVE)
+        present = worded_alerts(await dashboard(self._query, window, alerts=alerts))
+        return services_now(present, limits, present.alerts), present.alerts
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""
@@ -365,7 +370,8 @@ class DatabaseSource:
         alerts = await self._store.alerting.alerts(ACTIVE)
         incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
         attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits)
-        concerns = partial(attention.concerns, most=findings)
+        now, _ = await self._services_now(alert_window(limits, now_us()), limits)
+        concerns = partial(attention.concerns, now=now, most=findings)
         answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=concerns)
         return worded_alerts(answer)
 

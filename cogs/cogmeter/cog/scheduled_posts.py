@@ -221,7 +221,7 @@ async def digest_answer(
     responder: Responder, span: Range, *, alerts_of: Range | None = None, kind: str = ""
 ) -> CommandAnswer:
     """Return the digest of a period with its chart; ``kind``: daily or weekly, if it is a scheduled one."""
-    digest = await read_digest(responder.monitor, span, alerts_of=alerts_of)
+    digest = await read_digest(responder.monitor, span, now=await responder.health.foreground(), alerts_of=alerts_of)
     timeline = digest.summary.timeline
     picture = await responder.draw(timeline) if digest.summary.total.operations else None
     embed = digest_embed(digest, picture, group=responder.monitor.settings.command_group, kind=kind)

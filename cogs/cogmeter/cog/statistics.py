@@ -99,7 +99,8 @@ async def _summary(responder: Responder, request: AnswerRequest) -> CommandAnswe
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     active = monitor.alerting.engine.active  # one reading for the whole answer
-    concerns, verdict = await monitor.attention.concerns(summary, active), await responder.health.verdict(active)
+    concerns = await monitor.attention.concerns(summary, active, now=await responder.health.foreground())
+    verdict = await responder.health.verdict(active)
     lines = attention_lines(concerns, monitor.settings.command_group)
     lines += active_alert_lines(active, concerns)
     setting = buffer_setting(by_memory=monitor.recorder.buffer.by_memory)
@@ -124,7 +125,8 @@ async def _findings(responder: Responder, request: AnswerRequest) -> CommandAnsw
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     active = monitor.alerting.engine.active
-    concerns = await monitor.attention.concerns(overview, active, most=EVERY)
+    now = await responder.health.foreground()
+    concerns = await monitor.attention.concerns(overview, active, now=now, most=EVERY)
     verdict = await responder.health.verdict(active)
     embed = findings_embed(concerns, overview.range, status=verdict.status, group=monitor.settings.command_group)
     return CommandAnswer(of_process(embed, request.process), buttons=Buttons(responder, request))

@@ -34,6 +34,7 @@ from cogmeter_storage.model import HOUR_US, MINUTE_US
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from cogmeter.diagnosis import Check
     from cogmeter.diagnostics.judgement import Judgement
     from cogmeter.query.records import AlertLine, IncidentContext, Range
     from cogmeter.query.regressions import DeployCheck, Regression
@@ -101,6 +102,7 @@ class AttentionFacts:
 
     range: Range
     alerts: Sequence[AlertIncident] = ()  # firing and acknowledged ones
+    now: Sequence[Check] = ()  # services that are degraded or unhealthy now, by their names
     judged: Sequence[JudgedOperation] = ()  # operations before the services that they are part of
     ignored: Sequence[AlertLine] = ()  # rules that fired often, and that nobody acted on
     deploy: Marker | None = None
@@ -122,12 +124,16 @@ def rank(facts: AttentionFacts, most: int = MOST) -> ConcernList:
     """Return the ``most`` findings that matter most, the worst first; none if nothing is wrong.
 
     One cause is one finding. Left out are an alert that another one explains, further alerts about the same operation
-    or error, and the alert of a dependency in which a slow operation spends its time.
+    or error, and the alert of a dependency in which a slow operation spends its time. A service that is degraded or
+    unhealthy now, before an alert fires, is a finding unless another one is about it.
     """
     incidents = list(_incidents(facts.alerts))
     covered = {alert.subject for alert, _ in incidents}
     found = [_of_alert(alert, others) for alert, others in incidents]
     found += [_of_judged(judged, facts) for judged in _uncovered(facts.judged, covered)]
+    known = {alert.alert.service for alert in facts.alerts} | {judged.service for judged in facts.judged}
+    known |= {subject[0] for subject in covered if subject is not None}
+    found += [_of_check(check) for check in facts.now if check.name not in known]
     found += [_of_ignored(line) for line in facts.ignored]
     if facts.check is not None:
         found += _of_regressions(facts.check, facts.regressions, covered)
@@ -302,6 +308,19 @@ def _of_judged(one: JudgedOperation, facts: AttentionFacts) -> _Ranked:
         target=f"error:{error.id}" if error is not None else rule.leads_to,
     )
     return _Ranked(concern, weight * max(people or 0, 1) * PAST)
+
+
+def _of_check(check: Check) -> _Ranked:
+    severity = CRITICAL if check.status is Status.UNHEALTHY else WARNING
+    concern = Concern(
+        severity=severity,
+        people=None,
+        text=formatting.clean(f"{check.name}: {check.reason}, now"),
+        next_step="Open its statistics",
+        subject=(check.name, ""),
+        target="stats",
+    )
+    return _Ranked(concern, WEIGHTS[severity])
 
 
 def _of_ignored(line: AlertLine) -> _Ranked:

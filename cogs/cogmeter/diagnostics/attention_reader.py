@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.review.report import report_of
 from cogmeter.alerts.rules import RULES
-from cogmeter.diagnosis import MOST, Status
+from cogmeter.diagnosis import BAD, MOST, Status
 from cogmeter.diagnostics.attention import (
     AlertIncident,
     AttentionFacts,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cogmeter.alerts.incident_context import IncidentReader
     from cogmeter.alerts.rules.rule import Rule
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.diagnosis import ConcernList
+    from cogmeter.diagnosis import Check, ConcernList
     from cogmeter.query.query import Query
     from cogmeter.query.records import AlertLine, IncidentContext, Overview, Summary
     from cogmeter_storage.alerting import Alert
@@ -63,7 +63,7 @@ async def judged_operations(view: Overview | Summary, limits: Limits) -> list[Ju
         if not operation and service in services:
             continue
         judgement = judge(figures, limits, service, operation)
-        if judgement.status in {Status.DEGRADED, Status.UNHEALTHY}:
+        if judgement.status in BAD:
             worst_first.append((judgement.status is not Status.UNHEALTHY, -figures.failures, len(found)))
             found.append(JudgedOperation(service, operation, judgement, figures.failures))
             services.add(service)
@@ -99,19 +99,25 @@ class Attention:
         active: Sequence[Alert],
         services: Collection[str] | None = None,
         *,
+        now: Collection[Check] = (),
         most: int = MOST,
     ) -> ConcernList:
         """Return at most ``most`` findings, the worst first: of all services, or of these.
 
-        ``active`` are the active alerts; an answer that lists them, too, passes the same ones.
+        ``active`` are the active alerts; an answer that lists them, too, passes the same ones. ``now`` are the checks
+        of the services that the verdict judges; their names are those of the services.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        return rank(await self.facts(view, active, services), most)
+        return rank(await self.facts(view, active, services, now), most)
 
     async def facts(
-        self, view: Overview | Summary, active: Sequence[Alert], services: Collection[str] | None = None
+        self,
+        view: Overview | Summary,
+        active: Sequence[Alert],
+        services: Collection[str] | None = None,
+        now: Collection[Check] = (),
     ) -> AttentionFacts:
         """Read what ``rank`` decides on: the worst alerts' incidents, and the errors of failing operations.
 
@@ -127,6 +133,7 @@ class Attention:
         return AttentionFacts(
             range=view.range,
             alerts=[alert for alert in alerts if alert.alert.state in SENT],
+            now=[one for one in now if one.status in BAD and (services is None or one.name in services)],
             judged=await self._with_errors(judged, view.range),
             ignored=[line for line in ignored if services is None or line.service in services],
             deploy=await last_deploy(self._query) if any(one.judgement.failing for one in judged) else None,

@@ -14,8 +14,10 @@ from cogmeter.times import us_of, utc, zone_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import tzinfo
 
+    from cogmeter.diagnosis import Check
     from cogmeter.monitor.monitor import Monitor
     from cogmeter.settings import Settings
     from cogmeter_storage.base import Store
@@ -59,8 +61,12 @@ def _due_us(day: date, time_of_day: str, zone: tzinfo) -> int:
     return us_of(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone))
 
 
-async def read_digest(monitor: Monitor, span: Range, *, alerts_of: Range | None = None) -> Digest:
+async def read_digest(
+    monitor: Monitor, span: Range, *, now: Collection[Check] = (), alerts_of: Range | None = None
+) -> Digest:
     """Read what happened in a period; ``alerts_of`` is the period of the alert report, if it is another one.
+
+    ``now`` are the checks of the services now.
 
     Raises:
         StorageError: the store cannot be read.
@@ -74,7 +80,7 @@ async def read_digest(monitor: Monitor, span: Range, *, alerts_of: Range | None 
         summary=summary,
         people=await _people(store, span),
         people_before=await _people(store, span.before),
-        concerns=await monitor.attention.concerns(summary, monitor.alerting.engine.active),
+        concerns=await monitor.attention.concerns(summary, monitor.alerting.engine.active, now=now),
         changes=tuple(marker for marker in markers if marker.kind != ERROR),
         new_errors=tuple(group for group in groups if _within(group.first_us, span)),
         reopened_errors=tuple(group for group in groups if _within(group.reopened_us, span)),

@@ -67,12 +67,15 @@ class Health:
     async def verdict(self, active: Sequence[Alert] | None = None) -> Verdict:
         """Return the state of the bot now, which every surface shows; by these alerts, or by those active now."""
         alerts = self._monitor.alerting.engine.active if active is None else active
+        return verdict(alerts, await self.foreground(), await self.components())
+
+    async def foreground(self) -> list[Check]:
+        """Return the checks of the services now, without the background ones; empty if the store cannot be read."""
         try:
             services = await self.services()
         except StorageError:  # the check of the database shows it
-            services = {}
-        judged = [service.check for name, service in services.items() if not in_background(name)]
-        return verdict(alerts, judged, await self.components())
+            return []
+        return [service.check for name, service in services.items() if not in_background(name)]
 
     async def operations(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], ServiceHealth]:
         """Return the health now of these pairs of service and operation; of a service as a whole, see ``services``."""

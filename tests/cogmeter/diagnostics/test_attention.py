@@ -1,6 +1,7 @@
 """What needs attention: one finding for each cause, the most harm first, with number and next step."""
 
 import json
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -10,7 +11,7 @@ from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
 from cogmeter.alerts.thresholds.limits import Limits
-from cogmeter.diagnosis import EVERY, Status, all_findings_text, status_of
+from cogmeter.diagnosis import EVERY, Check, Status, all_findings_text, status_of
 from cogmeter.diagnostics.attention import AlertIncident, AttentionFacts, JudgedOperation, SlowPart, distinct, rank
 from cogmeter.diagnostics.attention_reader import READ, Attention, slow_part
 from cogmeter.diagnostics.judgement import Judgement
@@ -236,6 +237,28 @@ def test_figures_beyond_a_threshold_count_where_no_alert_is_about_them():
     assert texts(judged=[judged("", reason="30 of 400 operations failed, more than 5%")]) == [
         "All services: 30 of 400 operations failed, more than 5%, in the last 24 hours"
     ]
+
+
+UNWELL = Check("shop", Status.UNHEALTHY, "9 of 30 operations failed, more than 5%")
+
+
+def test_a_service_that_is_unhealthy_before_an_alert_fires_is_a_finding():
+    (concern,) = rank(AttentionFacts(SPAN, now=[UNWELL]))
+    assert (concern.severity, concern.target, concern.subject) == ("critical", "stats", ("shop", ""))
+    assert concern.text == "shop: 9 of 30 operations failed, more than 5%, now"
+    (concern,) = rank(AttentionFacts(SPAN, now=[replace(UNWELL, status=Status.DEGRADED)]))
+    assert concern.severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"alerts": [active("a", service="shop")]},
+        {"judged": [judged("shop", "buy")]},
+    ],
+)
+def test_it_is_no_second_finding_where_another_one_is_about_it(facts):
+    assert ", now" not in "".join(concern.text for concern in rank(AttentionFacts(SPAN, now=[UNWELL], **facts)))
 
 
 @pytest.mark.parametrize(("failures", "severity"), [(1, "info"), (2, "info"), (3, "warning")])

@@ -87,7 +87,8 @@ async def show_overview(view: PageView[OverviewParams]) -> web.Response:
     looks = [look_of(alert.severity, alert.state) for alert in alerts]
     look = next((look for look in WORST_FIRST if look in looks), None)
     most = EVERY if view.params.findings else MOST
-    concerns = await monitor.attention.concerns(overview, active, selected, most=most)
+    now = await health.foreground()
+    concerns = await monitor.attention.concerns(overview, active, selected, now=now, most=most)
     return await page_response(
         view,
         "overview.html",

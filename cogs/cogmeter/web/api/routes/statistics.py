@@ -90,10 +90,10 @@ class MarkerBody(Body):
     name: Annotated[Name, Field(examples=["deployed 1.4"])]
 
 
-async def read_dashboard(monitor: Monitor, params: DashboardParams) -> Dashboard:
+async def read_dashboard(monitor: Monitor, params: DashboardParams, shared: Shared) -> Dashboard:
     """Return all services over a range, the active alerts, and what needs attention."""
     alerts = monitor.alerting.engine.active
-    attention = partial(monitor.attention.concerns, most=params.findings)
+    attention = partial(monitor.attention.concerns, now=await shared.health.foreground(), most=params.findings)
     span = params.span(now_us())
     query = await params.query_of(monitor)
     return worded_alerts(await dashboard(query, span, services=params.services, alerts=alerts, attention=attention))
