@@ -131,6 +131,31 @@ async def test_a_hundred_groups_have_two_pages_and_hostile_names_are_text(crowde
         assert SECRET not in page
 
 
+async def test_the_operation_is_chosen_and_another_service_begins_with_all_of_its_own(failing, browser):
+    def choose(name, value):
+        chosen = f"document.querySelector('#controls [name={name}]')"
+        browser.wait(f"!!{chosen} && [...{chosen}.options].some(one => one.value === '{value}')", f"{name} {value}")
+        browser.evaluate(f"{chosen}.value = '{value}'; {chosen}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+
+    def heading(text):
+        browser.wait(f"document.querySelector('h1').innerText === '{text}'", text)
+
+    def look():
+        browser.open(web.url + PAGE)
+        browser.wait("document.readyState === 'complete'", "the page")
+        choose("service", "knowledge-graph")
+        heading("Errors of knowledge-graph")
+        choose("operation", "query")
+        heading("Errors of knowledge-graph / query")
+        choose("service", "context-memory")
+        heading("Errors of context-memory")
+        assert "operation=" not in browser.evaluate("location.search")
+        assert browser.errors == []
+
+    async with failing() as web:
+        await asyncio.to_thread(look)
+
+
 async def test_a_group_is_resolved_and_muted_by_the_keyboard(failing, browser):
     def press(button):
         browser.wait(f"!!{button}", button)
