@@ -26,6 +26,7 @@ LOOP: Final = "loop"  # the check of the event loop
 STORED_HEALTH: Final = "health.components"  # the key of the stored checks
 _JUDGING: Final = {
     *("alert_window", "alert_min_operations", "alert_response_time_statistic", "alert_slo_target", "sample_interval"),
+    "alert_calibrate",
     *(name for name in Settings.model_fields if name.startswith("alert_threshold_")),
 }
 SLOW_S: Final = 0.2  # p99 of the event-loop lag that users notice
@@ -246,6 +247,7 @@ class StoredHealth(NamedTuple):
     at_us: int  # 0: nothing was stored
     components: list[Check]
     settings: Mapping[str, Any]  # those that the verdict depends on, by field; without chat's changes of later
+    configured: frozenset[str] = frozenset()  # of these, those that a person has set: they are not calibrated
 
 
 async def store_health(store: Store, checks: Iterable[Check], settings: Settings, *, now_us: int) -> None:
@@ -257,8 +259,9 @@ async def store_health(store: Store, checks: Iterable[Check], settings: Settings
         StorageError: they cannot be stored now.
     """
     rows = [(check.name, check.status, check.reason) for check in checks]
-    values = settings.model_dump(include=_JUDGING)
-    await store.set_value(STORED_HEALTH, json.dumps({"at_us": now_us, "checks": rows, "settings": values}).encode())
+    values, configured = settings.model_dump(include=_JUDGING), sorted(settings.model_fields_set & _JUDGING)
+    document = {"at_us": now_us, "checks": rows, "settings": values, "configured": configured}
+    await store.set_value(STORED_HEALTH, json.dumps(document).encode())
 
 
 async def stored_health(store: Store) -> StoredHealth:
@@ -268,7 +271,8 @@ async def stored_health(store: Store) -> StoredHealth:
         known = json.loads(stored or b"{}")
         checks = [Check(str(name), Status(status), str(reason)) for name, status, reason in known.get("checks", ())]
         values = {name: value for name, value in known.get("settings", {}).items() if name in _JUDGING}
-        return StoredHealth(int(known.get("at_us", 0)), checks, values)
+        configured = frozenset(map(str, known.get("configured", ()))) & values.keys()
+        return StoredHealth(int(known.get("at_us", 0)), checks, values, configured)
     except (ValueError, TypeError, AttributeError):
         return StoredHealth(0, [], {})  # of another version, or damaged
 
@@ -276,4 +280,6 @@ async def stored_health(store: Store) -> StoredHealth:
 def settings_of_bot(settings: Settings, health: StoredHealth) -> Settings:
     """Return the settings with those of the bot, where this process's environment does not set them."""
     values = {name: value for name, value in health.settings.items() if name not in settings.model_fields_set}
-    return settings.model_copy(update=values)
+    merged = settings.model_copy(update=values)
+    merged.model_fields_set.difference_update(values.keys() - health.configured)  # a default stays one
+    return merged

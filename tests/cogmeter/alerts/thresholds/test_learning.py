@@ -10,6 +10,7 @@ from cogmeter.alerts.model import BOT, CALIBRATED, NO_HISTORY, PROVISIONAL, Subj
 from cogmeter.alerts.thresholds import learning
 from cogmeter.alerts.thresholds.learning import KEY, Calibrator, stored_calibration, stored_limits
 from cogmeter.alerts.thresholds.limits import Limits
+from cogmeter.diagnostics.judgement import settings_of_bot, store_health, stored_health
 from cogmeter.recording import background
 from cogmeter.settings import Settings
 from cogmeter.startup import DamagedStateError
@@ -173,6 +174,9 @@ async def test_learned_values_survive_a_restart_and_learning_continues(store):
     await (await bot.live(30, ask=7_000)).learn()
     assert bot.found(ASK) == [(12_000, CALIBRATED)]
     assert (await stored_limits(store, bot.settings)).of(ASK) == bot.limits.of(ASK)
+    await store_health(store, [], bot.settings, now_us=1)  # the command line has the settings of the bot from there
+    outside = settings_of_bot(Settings(_env_file=None), await stored_health(store))
+    assert (await stored_limits(store, outside)).of(ASK) == bot.limits.of(ASK)
 
 
 async def test_nothing_is_read_or_stored_where_calibration_is_off(store):
