@@ -103,7 +103,7 @@ def verdict(alerts: Iterable[JudgedAlert], services: Collection[Check], componen
     A service without operations is not judged. An alert that is information only changes nothing.
     """
     severities = [alert.severity for alert in alerts if alert.state in SENT]
-    bad = [check for check in services if check.status in BAD]
+    bad = sorted((check for check in services if check.status in BAD), key=lambda check: check.label)
     statuses = [check.status for check in (*bad, *components)]
     texts = [alert_count(severities)]
     for status in (Status.UNHEALTHY, Status.DEGRADED):

@@ -212,8 +212,8 @@ async def test_a_database_is_judged_by_the_settings_of_its_bot_unless_the_enviro
     assert "alert_threshold_response_time" not in found.model_fields_set  # nobody set it: it can be calibrated
 
 
-def test_a_verdict_names_three_services_at_most():
-    checks = [Check(f"service-{number}", Status.UNHEALTHY, "") for number in range(5)]
+def test_a_verdict_names_three_services_at_most_in_alphabetical_order():
+    checks = [Check(f"service-{number}", Status.UNHEALTHY, "") for number in (3, 0, 4, 1, 2)]
     found = verdict([], checks, FINE)
     assert found.text.split("; ")[1] == "5 services unhealthy (service-0, service-1, service-2 and 2 more)"
 
