@@ -13,7 +13,7 @@ from cogmeter_bot.errors import RequestError
 from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from cogmeter.query.records import Range
@@ -48,15 +48,12 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if operation is not None and len(options.services or ()) != 1:
         raise click.UsageError("--operation needs the one service that it belongs to: --services NAME")
     time_range = options.time_range("24h")
-    # One more than is shown tells whether there are more.
-    found = options.query(lambda source: error_report(source, options.services, operation, time_range, limit + 1))
-    counts = {"errors": len(found.error_groups), "failures by text": len(found.groups)}
-    more = " and ".join(name for name, count in counts.items() if count > limit)
-    report = found.model_copy(update={"groups": found.groups[:limit], "error_groups": found.error_groups[:limit]})
+    report = options.query(lambda source: error_report(source, options.services, operation, time_range, MAX_GROUPS))
     if options.as_json:
-        show_json(report)
+        cut = {"groups": report.groups[:limit], "error_groups": report.error_groups[:limit]}
+        show_json(report.model_copy(update=cut))
     else:
-        show(_page(report, time_range, more=more, limit=limit, of_services=bool(options.services)))
+        show(_page(report, time_range, limit=limit, of_services=bool(options.services)))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -87,7 +84,7 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range, *, more: str, limit: int, of_services: bool) -> OutputPage:
+def _page(report: ErrorReport, span: Range, *, limit: int, of_services: bool) -> OutputPage:
     from cogmeter.render.error_text import INNER_TITLE, counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
@@ -95,13 +92,18 @@ def _page(report: ErrorReport, span: Range, *, more: str, limit: int, of_service
     blocks: list[Block] = []
     if report.error_groups:
         blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
-        blocks.append(_group_table(report.error_groups, report.deploy))
+        blocks.append(_group_table(report.error_groups[:limit], report.deploy))
     if inner:
-        blocks.append(_inner_table(inner, INNER_TITLE))
+        blocks.append(_inner_table(inner[:limit], INNER_TITLE))
     if unplaced:
         title = "Failures without a known place, each with its newest text"
-        blocks.append(_failure_table(unplaced, title if report.error_groups else ""))
-    if more:
+        blocks.append(_failure_table(unplaced[:limit], title if report.error_groups else ""))
+    lists: dict[str, Sequence[object]] = {
+        "errors": report.error_groups,
+        "errors raised inside another operation": inner,
+        "failures without a known place": unplaced,
+    }
+    if more := " and ".join(name for name, listed in lists.items() if len(listed) > limit):
         blocks.append(f"Cut after the {limit} most frequent: {more}. List more with --limit.")
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.slow import SlowRunAnswer
     from cogmeter_bot.cli.output import Block, Cell
 
-ALL: Final = "all commands and services"
+ALL: Final = "All commands and services"
 NO_ALERT: Final = "No alert fired. Alerts fire when a metric exceeds its threshold; `cogmeter alerts` lists them."
 NO_MARKER: Final = "No deploy, restart or other marker. The start of the bot and a new version are marked here."
 NO_OPERATION: Final = "No operations. Each command, component and reply that ends is listed here."
