@@ -258,12 +258,12 @@ class DatabaseSource:
     async def service_names(self) -> list[str]:
         """Implement Source.service_names."""
         with _source_errors():
-            return list(await self._query.names())
+            return list(await self._query.names(other=False))
 
     async def subjects(self) -> list[str]:
         """Implement Source.subjects."""
         with _source_errors():
-            names = await self._query.names()
+            names = await self._query.names(other=False)
         return [*labels(names), *names]
 
     async def require_services(self, services: Collection[str]) -> None:

@@ -91,7 +91,9 @@ class Autocomplete:
         now = time.perf_counter()
         if self._read_at is None or now - self._read_at > CACHE_S:
             try:
-                self._names, self._read_at = await self._responder.monitor.query.names(), now
+                monitor = self._responder.monitor
+                names = await monitor.query.names(other=bool(monitor.recorder.overflowed))
+                self._names, self._read_at = names, now
             except StorageError:
                 return {}  # the command itself reports the error
         return self._names

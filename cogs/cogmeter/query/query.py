@@ -24,6 +24,7 @@ from cogmeter.query.records import (
 from cogmeter.query.statistics import OverviewGroups, figures, ranked
 from cogmeter.query.timelines import Hours, timeline
 from cogmeter.recording.buffer import DROPPED
+from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import BY_OPERATION, in_background, label, meanings
 from cogmeter_storage.clock import clock
 from cogmeter_storage.model import MINUTE_US
@@ -87,11 +88,15 @@ class Query:
         """Return the newest value of each gauge that the process has sampled lately."""
         return await self.store.newest_samples(self._clock() - LATELY_US)
 
-    async def names(self) -> dict[str, list[str]]:
-        """Return each stored service with its operation names, both in alphabetical order."""
+    async def names(self, *, other: bool = True) -> dict[str, list[str]]:
+        """Return each stored service with its operation names, both in alphabetical order.
+
+        Without ``other``, the service of overflowed series is left out: it is stored before there are any.
+        """
         names: dict[str, list[str]] = {}
         for series in await self.store.series():
-            names.setdefault(series.service, []).append(series.operation)
+            if other or series.service != OTHER:
+                names.setdefault(series.service, []).append(series.operation)
         return names
 
     def span(self, period: Period | Range) -> Range:

@@ -159,6 +159,8 @@ async def test_names_are_completed_from_what_is_stored(move_in):
         )
         assert len(operations) == 25
         assert await home.owner.autocomplete(home.channel, "perf stats", "operation", "", service="none") == []
+        every = await home.owner.autocomplete(home.channel, "perf alerts", "service", "")
+        assert "(other)" not in [one["value"] for one in every]  # no series has overflowed
 
 
 async def test_a_stranger_is_refused_where_only_he_sees_it_and_learns_no_names(move_in):

@@ -11,7 +11,16 @@ from cogmeter.query.errors import NO_FAILURES, error_details, error_groups, ungr
 from cogmeter.recording.service_names import label
 from cogmeter.web.api.problems import Problem
 from cogmeter.web.pages.alerts import DURATIONS, PageNumber
-from cogmeter.web.pages.frame import HOME, MenuEntry, Page, PageParams, PageView, or_none, page_response
+from cogmeter.web.pages.frame import (
+    HOME,
+    MenuEntry,
+    Page,
+    PageParams,
+    PageView,
+    names_to_choose,
+    or_none,
+    page_response,
+)
 from cogmeter.web.pages.sparks import spark
 from cogmeter_storage.errors import ErrorKind, UnknownErrorGroupError
 
@@ -93,7 +102,7 @@ async def show_errors(view: PageView[ErrorsPageParams]) -> web.Response:
         ungrouped = await ungrouped_failures(view.monitor.query, view.span, [service], operation)
     # Errors outside of any operation belong to services that have none.
     services = {place[0] for trend in found.groups for place in trend.group.places}
-    names = await view.monitor.query.names()
+    names = await names_to_choose(view)
     services.update(names, () if service is None else (service,))
     return await page_response(
         view,

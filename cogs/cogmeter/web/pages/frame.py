@@ -347,7 +347,7 @@ async def page_response(view: PageView[Any], template: str, *, title: str, **val
         processes=await _processes(view),
         periods=[(period.key, period.label) for period in Period],
         refreshes=REFRESHES_S,
-        all_services=await _services(view),
+        all_services=list(await names_to_choose(view)),
         shown_span=shown_span(view),
         range_text=lambda span: f"{range_text(span, view.now_us)} UTC",
         range_data=range_data,
@@ -380,10 +380,10 @@ async def rendered(template: str, **values: Any) -> str:
     return "".join([piece async for piece in paced(generated)])
 
 
-async def _services(view: PageView[Any]) -> list[str]:
-    """Return the services to choose from; the one for overflowed series only after an overflow."""
-    with_other = view.monitor.recorder.overflowed or view.params.service == OTHER
-    return [name for name in await view.monitor.query.names() if name != OTHER or with_other]
+async def names_to_choose(view: PageView[Any]) -> dict[str, list[str]]:
+    """Return the services to choose from with their operations; that of overflowed series only after an overflow."""
+    with_other = bool(view.monitor.recorder.overflowed) or view.params.service == OTHER
+    return await view.monitor.query.names(other=with_other)
 
 
 async def _processes(view: PageView[Any]) -> list[str]:

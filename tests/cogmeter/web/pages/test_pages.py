@@ -270,17 +270,18 @@ async def test_without_any_operation_the_page_says_so_and_how_there_come_to_be_s
     assert "No operations yet</h2>" not in after + past
 
 
-async def test_the_service_of_overflowed_series_is_an_option_only_if_there_are_any(served):
-    option = '<option value="(other)"'
+@pytest.mark.parametrize("page", ["/performance", "/performance/errors"])
+async def test_the_service_of_overflowed_series_is_an_option_only_if_there_are_any(served, page):
+    option = "(other)</option>"
     async with served() as web:
         web.monitor.recorder.record("one", "run", duration_ms=5)
         await web.flushed()
-        before = (await web.get("/performance", **HTML)).text
-        chosen = (await web.get("/performance?service=(other)", **HTML)).text
+        before = (await web.get(page, **HTML)).text
+        chosen = (await web.get(f"{page}?service=(other)", **HTML)).text
         for number in range(2001):
             web.monitor.recorder.record("many", f"run-{number}", duration_ms=5)
         await web.flushed()
-        after = (await web.get("/performance", **HTML)).text
+        after = (await web.get(page, **HTML)).text
     assert option not in before
     assert option in chosen
     assert option in after
