@@ -130,7 +130,7 @@ def some(now_us):
     """A hundred operations of the last hours, hostile names and texts among them."""
     rows = []
     for place in range(100):
-        end_us = now_us - (100 - place) * MINUTE_US
+        end_us = now_us - (99 - place) * MINUTE_US - 5_000_000  # the newest in the range of live figures, for a minute
         rows.append(
             ("knowledge-graph", "query", end_us, (100 + place) * MS + 7, 0, None, {"model": "gpt-4o", "n": [1]})
         )
