@@ -200,7 +200,7 @@ def alert_lines(alerts: list[AlertAnswer]) -> list[str]:
 def stats(options: ReadingOptions, service: str, operation: str | None) -> None:
     """Show one SERVICE, or a command such as /ask.
 
-    With --services, show the statistics of those services, too.
+    --services adds the statistics of further services.
 
     --check: one of them exceeds the thresholds in effect.
     """

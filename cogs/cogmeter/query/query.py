@@ -191,6 +191,7 @@ class Query:
         covered, covered_before = await self.covered(span), await self.covered(previous)
         recorded = _from_first_record(totals, span, covered)
         rows_of = (tuple(group_of), span.since_us, span.until_us)
+        newest = await self.store.recent(*rows_of, limit=1)
         return ServiceStats(
             range=span,
             service=service,
@@ -201,7 +202,7 @@ class Query:
             slowest=await self.store.slowest(*rows_of, limit=LISTED),
             errors=await self.store.recent(*rows_of, limit=LISTED, failed=True),
             timeline=await self._timeline(service, operation, together, span, covered=covered),
-            last_end_us=(await self.store.status()).last_end_us,
+            last_end_us=newest[0].end_us if newest else None,
         )
 
     async def operations(self, service: str, period: Period | Range = Period.DAY) -> dict[str, Figures]:

@@ -214,7 +214,7 @@ class ServiceStats:
     slowest: list[OperationRecord]
     errors: list[OperationRecord]  # newest first
     timeline: Timeline
-    last_end_us: int | None
+    last_end_us: int | None  # when the newest stored one of these operations in the range ended
 
 
 @dataclass(frozen=True, slots=True)

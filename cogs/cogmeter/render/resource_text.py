@@ -27,9 +27,13 @@ def unit_text(unit: str, value: float | None) -> str:
 
 
 def growth_of(unit: str, growth: float | None) -> str:
-    """Return a growth per day in a unit: ``+12 MB/day``, ``-3/day``, ``0/day``; a dash if it is not known."""
+    """Return a growth per day in a unit: ``+12 MB/day``, ``-3/day``, ``+3.1 points/day``; a dash if it is not known.
+
+    A growth of a share is in points: "%" would read as a part of the value.
+    """
     if growth is None:
         return formatting.NOTHING
     text = unit_text(unit, abs(growth))
     sign = "" if text == unit_text(unit, 0.0) else "+" if growth > 0 else "-"
-    return f"{sign}{text}/day"
+    shown = f"{text.removesuffix('%')} points" if text.endswith("%") else text
+    return f"{sign}{shown}/day"

@@ -204,7 +204,7 @@ def over_text(
     if not_judged:
         return f"{not_judged_text(not_judged)} (was {was})"
     if is_block(rule):  # it is over, and is not back within anything
-        return f"none above the threshold of {limit} now (the last one {was})"
+        return f"none above the threshold of {limit} now (the last block took {was})"
     return f"back within its threshold of {limit} (was {was})"
 
 

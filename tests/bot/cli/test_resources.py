@@ -25,7 +25,7 @@ def test_each_resource_is_listed_with_its_growth(cogmeter, grown):
     (memory,) = [line.split() for line in lines if line.startswith("Memory")]
     assert memory[-2:] == ["+240", "MB/day"]
     (cpu,) = [line.split() for line in lines if line.startswith("CPU")]
-    assert cpu == ["CPU", "3%", "3%", "3%", "0%/day"]
+    assert cpu == ["CPU", "3%", "3%", "3%", "0", "points/day"]
 
 
 def test_json_has_the_fields_of_the_api_and_check_fails_for_growth(cogmeter, grown):

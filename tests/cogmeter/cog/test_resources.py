@@ -49,7 +49,7 @@ async def test_steady_growth_is_named_first(move_in):
     async with move_in(PERFORMANCE_CHARTS="false", PERFORMANCE_WATCH_RESOURCES="false") as home:
         await grow(home)
         (embed,) = (await answer(home)).embeds
-    assert embed.description.splitlines()[0] == "**Growing:** memory by +240 MB/day"
+    assert embed.description.splitlines()[0] == "**Growing:** Memory +240 MB/day"
 
 
 async def test_the_objects_that_grew_are_listed(move_in, monkeypatch):

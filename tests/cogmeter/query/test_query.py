@@ -66,6 +66,14 @@ async def test_commands_components_and_replies_are_ranked_by_their_own_name(stor
     assert summary.commands[0].figures.max_us == 2_000_000
 
 
+async def test_the_newest_operation_is_one_of_those_that_are_counted(store):
+    await recorded(store, *RANKED)
+    for typed, before_us in (("/ask", 1), ("/help", 5), ("knowledge-graph", 11)):
+        assert (await query(store).stats(typed, period=Period.HOUR)).last_end_us == NOW_US - before_us
+    past = Range(NOW_US - 2 * DAY_US, NOW_US - DAY_US, "a day before")
+    assert (await query(store).stats("/ask", period=past)).last_end_us is None
+
+
 async def test_services_that_are_ranked_by_operation_stay_among_the_services(store):
     await recorded(store, *RANKED)
     summary = await query(store).summary(Period.HOUR)

@@ -133,7 +133,7 @@ def test_a_block_of_the_loop_has_a_length_and_its_alert_another():
     text = past_text("stall", "Event loop blocked for 3.9s", 3_900, 2_000, 80_000_000)
     assert text == "Longest block 3.9 s (threshold 2 s), the alert lasted 1 min 20 s"
     text = present_text("stall", calm("Event loop blocked for 3.9s exceeds threshold of 2s"), 3_900, 2_000)
-    assert text == "Blocked event loop: none above the threshold of 2 s now (the last one 3.9 s)"
+    assert text == "Blocked event loop: none above the threshold of 2 s now (the last block took 3.9 s)"
 
 
 def listed(alert):
@@ -206,7 +206,7 @@ def test_a_block_that_is_over_has_the_same_words_on_every_list():
         "threshold": 2_000,
     }
     alert = make_alert(1, **facts)
-    words = "none above the threshold of 2 s now (the last one {}3.9 s{})"
+    words = "none above the threshold of 2 s now (the last block took {}3.9 s{})"
     assert alert_text(alert) == f"Blocked event loop: {words.format('', '')}"
     assert words.format("**", "**") in listed(alert).description
     ended = make_alert(1, **facts, state=AlertState.RESOLVED, resolved_us=90_000_000)

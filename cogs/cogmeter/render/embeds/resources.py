@@ -31,7 +31,7 @@ def resources_embed(use: ResourceUse, grown: GrownObjects | None, picture: Pictu
     embed = discord.Embed(
         title=f"Resources ({formatting.clean(use.range.label)})", colour=colour, timestamp=utc(use.range.until_us)
     )
-    growth = ", ".join(f"{line.resource.title.lower()} by {growth_text(line)}" for line in growing)
+    growth = ", ".join(f"{line.resource.title} {growth_text(line)}" for line in growing)
     lines = [f"**Growing:** {growth}"] if growing else [] if use.lines else [NOTHING]
     lines += [_line(line) for line in use.lines]
     if picture is not None and picture.drawn:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import pytest
 
@@ -37,7 +38,7 @@ async def test_a_running_operation_has_its_age_its_start_and_its_line(served, ru
     assert (document["total"], document["next"]) == (1, None)
     assert (operation["service"], operation["operation"]) == ("llm", "chat 80351110224678912")
     assert operation["age"] >= 10
-    assert operation["startTime"] < document["at"]
+    assert datetime.fromisoformat(operation["startTime"]) < datetime.fromisoformat(document["at"])
     assert "test_running.py:" in operation["line"]
     assert " in wait, waiting in asyncio/tasks.py:" in operation["line"]
 
