@@ -45,6 +45,21 @@ class Minutes:
         """The end of each minute."""
         return self.since_us + (np.arange(self.operations.size, dtype=np.int64) + 1) * MINUTE_US
 
+    def within(self, since_us: int, until_us: int) -> Minutes:
+        """Return the minutes that begin in the range, of those that a store widened to whole hours or days."""
+        starts_us = self.ends_us - MINUTE_US
+        first, end = (int(place) for place in np.searchsorted(starts_us, (since_us, until_us)))
+        kept = (self.rows >= first) & (self.rows < end)
+        return Minutes(
+            since_us=self.since_us + first * MINUTE_US,
+            operations=self.operations[first:end],
+            failures=self.failures[first:end],
+            sum_us=self.sum_us[first:end],
+            rows=self.rows[kept] - first,
+            buckets=self.buckets[kept],
+            counts=self.counts[kept],
+        )
+
 
 def minutes_of(totals: Totals, group: int) -> Minutes:
     """Return the minutes of one group of totals whose bins are minutes."""
@@ -88,7 +103,7 @@ async def read_minutes(store: Store, groups: Sequence[Sequence[int]], since_us: 
             totals = await store.totals(start_us, min(start_us + step_us, until_us), groups=part, step_us=MINUTE_US)
             thinned = await asyncio.to_thread(lambda: [minutes_of(totals, place) for place in range(len(numbers))])  # noqa: B023 - awaited within the turn
             for number, minutes in zip(numbers, thinned, strict=True):
-                parts[number].append(minutes)
+                parts[number].append(minutes.within(start_us, start_us + step_us))
     return await asyncio.to_thread(_joined_all, parts)
 
 

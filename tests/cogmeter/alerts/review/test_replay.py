@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cogmeter.alerts.lifecycle import transitions
 from cogmeter.alerts.lifecycle.subject_state import DUE, EvaluationContext, Policy, SubjectState
 from cogmeter.alerts.model import Limit, Reading, Subject
+from cogmeter.alerts.review import minutes as minutes_module
 from cogmeter.alerts.review.minutes import joined, minutes_of, read_minutes
 from cogmeter.alerts.review.replay import Episode, NotReplayableError, RuleHistory, episodes, history_of, replay
 from cogmeter.alerts.review.what_if import ReplayedAlert, Replayer, _united_alerts
@@ -20,7 +21,7 @@ from cogmeter.settings import Settings
 from cogmeter_storage import Outcome, open_store
 from cogmeter_storage.alerting import AlertState
 from cogmeter_storage.histogram import BUCKETS, bucket_of
-from cogmeter_storage.model import DAY_US, MINUTE_US, Totals
+from cogmeter_storage.model import DAY_US, MINUTE_US, Retention, Totals
 
 LIMIT = Limit(threshold=0.05, recovery=0.04, for_s=0, recovery_s=120, min_operations=20)
 START_US = 20_000 * DAY_US
@@ -219,6 +220,20 @@ async def test_minutes_are_read_by_group_and_a_series_may_be_in_several(store):
     assert one.operations.tolist() == [10] * 120
     assert one.failures.sum() == both.failures.sum() == 100
     assert (both.since_us, both.until_us) == (START_US, NOW_US)
+
+
+async def test_minutes_keep_their_place_where_the_store_widens_a_piece_to_whole_hours(store, monkeypatch):
+    monkeypatch.setattr(minutes_module, "PIECE", 2 * 68)  # no divisor of an hour
+    await store.fold(now_us=NOW_US)
+    await store.clean(Retention(raw_hours=1.0, hour_hours=48.0), now_us=NOW_US)
+    ids = {(one.service, one.operation): one.id for one in await store.series()}
+    since_us = START_US - 360 * MINUTE_US
+    calm, bad = await read_minutes(store, [[ids["calm", "x"]], [ids["busy", "bad"]]], since_us, NOW_US)
+    for found in (calm, bad):
+        assert (found.since_us, found.until_us) == (since_us, NOW_US)
+        assert found.operations.sum() == 1_200
+        assert (found.operations[:360].sum(), found.operations[360]) == (0, 600)  # an hour counts in its first minute
+    assert found.rows.min() == 360
 
 
 async def test_the_preview_of_a_threshold_has_the_number_and_length_of_alerts(store):
