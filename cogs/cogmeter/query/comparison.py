@@ -77,6 +77,12 @@ class MeasuredChange:
         """The relative change, 0.38 for 38% more; None if there was nothing before."""
         return None if not self.before or self.after is None else self.after / self.before - 1
 
+    @property
+    def is_small(self) -> bool:
+        """True for a change that is too small to be a verdict, however certain it is."""
+        least = {"error_rate": NOTICEABLE_RATE, "throughput": NOTICEABLE_VOLUME}.get(self.statistic, NOTICEABLE)
+        return self.ratio is None or abs(self.ratio) < least
+
 
 @dataclass(frozen=True, slots=True)
 class ComparedPeriod:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cogmeter.query.comparison import Comparison, MeasuredChange
 
 NO_CHANGE: Final = "no significant change"
-_UNLIKELY: Final = 0.01  # probability of a difference by chance, below which chance is not named as its reason
+_UNLIKELY: Final = 0.01  # probability of a difference by chance, below which a small one is not said to be chance
 NAMES: Final = {"p50": "p50", "p95": "p95", "error_rate": "error rate", "throughput": "throughput"}
 _WORDS: Final = {  # worse and better, by statistic
     "p50": ("slower", "faster"),
@@ -67,7 +67,7 @@ def _why_none(change: MeasuredChange) -> str:
     if change.ratio is None or abs(change.ratio) < NOTICEABLE:
         return ""
     text = change_text(change)
-    reason = "may be chance" if change.p_value >= _UNLIKELY else "is too little to count"
+    reason = "is too little to count" if change.is_small and change.p_value < _UNLIKELY else "may be chance"
     return "" if text == formatting.SAME else f" ({text} {reason})"
 
 

@@ -34,6 +34,8 @@ def test_a_large_difference_that_is_not_certain_is_named_as_such():
     small = change("throughput", 1.7, 1.43, p_value=0.0007)
     assert verdict_text(small, (900, 400)) == "no significant change (▼ 16% is too little to count)"
     assert verdict_text(change("p95", 100.0, 102.0), (900, 400)) == "no significant change"
+    large = change("error_rate", 0.056, 0.012, p_value=0.005)  # one of several that are judged together
+    assert verdict_text(large, (900, 400)) == "no significant change (▼ 4.4 points may be chance)"
     assert (
         verdict_text(change("error_rate", 0.01, 0.03), (900, 400)) == "no significant change (▲ 2 points may be chance)"
     )
