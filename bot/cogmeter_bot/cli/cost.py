@@ -105,7 +105,7 @@ def _groups(answer: Costs) -> Table:
         Column("share", right=True, hides=3),
         Column("calls", right=True, hides=2),
         *([Column("uses", right=True, hides=3)] if uses else []),
-        Column("per 1,000 uses" if uses else "per 1,000", right=True, hides=5),
+        Column(f"per 1,000 {'uses' if uses else 'calls'}", right=True, hides=5),
         Column("input", right=True, hides=1),
         Column("output", right=True, hides=1),
         Column("no price", right=True, style=BAD, hides=4),

@@ -137,7 +137,7 @@ def _sentences(run: SlowRunAnswer) -> list[str]:
 def run_title(run: SlowRunAnswer) -> str:
     """Return the name of a run, its duration, its start, and its outcome if it is not ok."""
     failed = f", {run.outcome}" if run.outcome != "ok" else ""
-    return f"{one_line(run.name, 60)} {duration(run.duration)}, {zoned(run.start_time)}{failed}"
+    return f"{one_line(run.name, 60)} {duration(run.duration)}, began {zoned(run.start_time)}{failed}"
 
 
 def run_lines(run: SlowRunAnswer) -> list[str]:
