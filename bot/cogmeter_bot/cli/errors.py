@@ -48,7 +48,7 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
     if operation is not None and len(options.services or ()) != 1:
         raise click.UsageError("--operation needs the one service that it belongs to: --services NAME")
     time_range = options.time_range("24h")
-    report = options.query(lambda source: error_report(source, options.services, operation, time_range, MAX_GROUPS))
+    report = options.query(lambda source: error_report(source, options.services, operation, time_range))
     if options.as_json:
         cut = {"groups": report.groups[:limit], "error_groups": report.error_groups[:limit]}
         show_json(report.model_copy(update=cut))
@@ -59,9 +59,9 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
 
 
 async def error_report(
-    source: Source, services: tuple[str, ...] | None, operation: str | None, time_range: Range, limit: int
+    source: Source, services: tuple[str, ...] | None, operation: str | None, time_range: Range
 ) -> ErrorReport:
-    """Return the groups of all services, or of these services together, the most frequent first."""
+    """Return the groups of all services, or of these services together, the most frequent first: MAX_GROUPS at most."""
     from cogmeter.schemas.errors import ErrorReport
 
     page = await source.error_groups(time_range, services, operation, limit=MAX_GROUPS)
@@ -69,7 +69,7 @@ async def error_report(
     answers = []
     for name in services or (None,):
         try:
-            answers.append(await source.errors(time_range, name, operation, limit=limit))
+            answers.append(await source.errors(time_range, name, operation, limit=MAX_GROUPS))
         except RequestError:
             if name not in with_errors:  # else its errors ended no operation, such as those of the service "log"
                 raise
@@ -77,10 +77,10 @@ async def error_report(
     groups.sort(key=lambda group: (-group.count, group.service))
     return ErrorReport(
         time_range=page.time_range,
-        groups=groups[:limit],
+        groups=groups[:MAX_GROUPS],
         truncated=any(answer.truncated for answer in answers),
         deploy=page.deploy,
-        error_groups=page.groups[:limit],
+        error_groups=page.groups,
     )
 
 

@@ -43,7 +43,7 @@ def selection(options: ReadingOptions, service: str | None) -> None:
 
     The slowest operations, errors, alerts and markers: of all, or of a SERVICE
     or a command such as /ask. Without --since, the last hour. It is what a
-    point of a chart opens. SERVICE chooses, not --services.
+    point of a chart opens. --services is ignored: name a SERVICE.
 
     --check: an operation failed.
     """

@@ -148,22 +148,16 @@ class ApiSource:
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
     async def error_groups(
-        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> ErrorGroupPage:
         """Implement Source.error_groups."""
         query = {**self._range(time_range), "resolved": "false"}
+        names = {"services": _joined(services), "operation": operation}
         groups: list[ErrorGroupSummary] = []
         cursor: str | None = None
         while True:
             query["limit"] = str(min(limit - len(groups), GROUPS_PER_REQUEST))
-            page = await self._get(
-                ErrorGroupPage,
-                f"{_API}/error-groups",
-                query,
-                services=_joined(services),
-                operation=operation,
-                cursor=cursor,
-            )
+            page = await self._get(ErrorGroupPage, f"{_API}/error-groups", query, **names, cursor=cursor)
             groups += page.groups
             cursor = page.next
             if cursor is None or len(groups) >= limit:

@@ -77,7 +77,7 @@ class Source(Protocol):
         ...
 
     async def error_groups(
-        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> ErrorGroupPage:
         """Return the error groups of these services and this operation that are not resolved; most frequent first.
 

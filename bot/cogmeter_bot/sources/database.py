@@ -132,7 +132,14 @@ class DatabaseSource:
         """Implement Source.dashboard."""
         await self._require_data()
         with _source_errors():
-            return await self._dashboard(time_range, services, await self.limits(), findings=findings)
+            limits = await self.limits()
+            now, _ = await services_now(self._query, alert_window(limits, now_us()), limits)
+            alerts = await self._store.alerting.alerts(ACTIVE)
+            incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
+            attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits)
+            concerns = partial(attention.concerns, now=now, most=findings)
+            answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=concerns)
+            return worded_alerts(answer)
 
     async def service(self, service: str, operation: str | None, time_range: Range) -> ServiceAnswer:
         """Implement Source.service."""
@@ -167,7 +174,7 @@ class DatabaseSource:
             return await errors(self._query, time_range, service=service, operation=operation, limit=limit)
 
     async def error_groups(
-        self, time_range: Range, services: Collection[str] | None, operation: str | None = None, *, limit: int
+        self, time_range: Range, services: Collection[str] | None, operation: str | None, *, limit: int
     ) -> ErrorGroupPage:
         """Implement Source.error_groups."""
         await self._require_data()
@@ -275,7 +282,7 @@ class DatabaseSource:
         """Implement Source.diagnosis."""
         with _source_errors():
             limits = await self.limits()
-            view = await self._dashboard(time_range, services, limits)
+            view = await dashboard(self._query, time_range, services=services)
             now = await self._judged_now(limits)
             names = await self._query.names()
             processes = fleet_findings(await fleet_health(self._whole, limits))
@@ -313,19 +320,13 @@ class DatabaseSource:
         """
         at_us = now_us()
         window = alert_window(limits, at_us)
-        checks, alerts = await self._services_now(window, limits)
+        checks, alerts = await services_now(self._query, window, limits)
         findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
         oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
         health = await stored_health(self._store)
         stored = stored_components(health, alerts) if health.at_us >= oldest_us else []
         found = verdict(alerts, checks, components_of(findings, stored))
         return _JudgedNow(window, findings, health, stored, checks, alerts, found)
-
-    async def _services_now(self, window: Range, limits: Limits) -> tuple[list[Check], list[AlertAnswer]]:
-        """Return the checks of the services in the alert window, and the active alerts."""
-        alerts = await self._store.alerting.alerts(ACTIVE)
-        present = worded_alerts(await dashboard(self._query, window, alerts=alerts))
-        return services_now(present, limits, present.alerts), present.alerts
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""
@@ -363,17 +364,6 @@ class DatabaseSource:
         """Return the settings of the bot that writes the database, with the changes that were made in chat."""
         settings = settings_of_bot(self._settings, await stored_health(self._store))
         return merged(settings, await self._store.alerting.overrides()).settings
-
-    async def _dashboard(
-        self, time_range: Range, services: Collection[str] | None, limits: Limits, *, findings: int = MOST
-    ) -> Dashboard:
-        alerts = await self._store.alerting.alerts(ACTIVE)
-        incidents = IncidentReader(self._store, window_s=limits.settings.alert_window)
-        attention = Attention(self._query, incidents=lambda: incidents, limits=lambda: limits)
-        now, _ = await self._services_now(alert_window(limits, now_us()), limits)
-        concerns = partial(attention.concerns, now=now, most=findings)
-        answer = await dashboard(self._query, time_range, services=services, alerts=alerts, attention=concerns)
-        return worded_alerts(answer)
 
     async def _require_data(self) -> None:
         """Check that the database is not empty.

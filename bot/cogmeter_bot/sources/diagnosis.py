@@ -31,12 +31,12 @@ from cogmeter.query.records import Range
 from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background, label
 from cogmeter.render import formatting
-from cogmeter.render.rule_text import reason_text
+from cogmeter.render.rule_text import reason_text, worded_alerts
 from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import sent_alerts
 from cogmeter.schemas.base import Schema
 from cogmeter.schemas.health import CheckAnswer
-from cogmeter.schemas.statistics import service_stats
+from cogmeter.schemas.statistics import dashboard, service_stats
 from cogmeter.settings import merged
 from cogmeter_bot.cli.alerts import alert_text
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
@@ -175,11 +175,16 @@ def components_of(findings: Iterable[Finding], stored: Sequence[Check]) -> list[
     return [*stored, *(check for check in outside if check.status is not Status.HEALTHY)] if stored else outside
 
 
-def services_now(window: Dashboard, limits: Limits, alerts: Sequence[AlertAnswer]) -> list[Check]:
-    """Judge each service by its worst active alert, else by its operations in the alert window."""
-    judged = {name: judge_stats(stats, limits, name) for name, stats in window.service_stats.items()}
+async def services_now(query: Query, window: Range, limits: Limits) -> tuple[list[Check], list[AlertAnswer]]:
+    """Judge each service by its worst active alert, else by its operations in the alert window; return these, too.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    present = worded_alerts(await dashboard(query, window, alerts=await query.store.alerting.alerts(ACTIVE)))
+    judged = {name: judge_stats(stats, limits, name) for name, stats in present.service_stats.items()}
     checks = {name: Check(name, judgement.status, judgement.reason) for name, judgement in judged.items()}
-    return list((checks | alert_checks(alerts)).values())
+    return list((checks | alert_checks(present.alerts)).values()), present.alerts
 
 
 def alert_checks(alerts: Iterable[AlertAnswer]) -> dict[str, Check]:
@@ -264,9 +269,9 @@ def background_finding(checks: Mapping[str, CheckAnswer], services: Collection[s
     return Finding("background services", not failing, text, "See `cogmeter stats` with the name of the service")
 
 
-def past_lines(dashboard: Dashboard, limits: Limits, label: str, failing: Collection[str]) -> list[str]:
-    """Return the services that exceeded a threshold in the range of the dashboard and are not ``failing`` now."""
-    judged = ((name, judge_stats(stats, limits, name)) for name, stats in dashboard.service_stats.items())
+def past_lines(view: Dashboard, limits: Limits, label: str, failing: Collection[str]) -> list[str]:
+    """Return the services that exceeded a threshold in the range of ``view`` and are not ``failing`` now."""
+    judged = ((name, judge_stats(stats, limits, name)) for name, stats in view.service_stats.items())
     return [
         f"{name}: {judgement.reason} ({label})"
         for name, judgement in judged

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from cogmeter.query.name_matching import suggest
-from cogmeter.query.records import UnknownNameError
 from cogmeter.recording.service_names import in_background
 from cogmeter.schemas import safe
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms
@@ -108,21 +106,11 @@ async def slowest(
         UnknownNameError: nothing is stored under one of the names.
         StorageError: the store cannot be read.
     """
-    if services is not None:
-        await query.require_services(services)
     stored = await query.store.series()
-    selected = [
-        series
-        for series in stored
-        if (not in_background(series.service) if services is None else series.service in services)
-    ]
-    if operation is not None:
-        named = [series for series in selected if series.operation == operation]
-        if not named:
-            similar = await suggest(operation, {series.operation for series in selected})
-            raise UnknownNameError("operation", operation, similar)
-        selected = named
-    ids = [series.id for series in selected]
+    if services is None:
+        services = {series.service for series in stored if not in_background(series.service)}
+    await query.require_services(services, operation)
+    ids = [series.id for series in stored if series.service in services and operation in {None, series.operation}]
     operations = await query.store.slowest(ids, span.since_us, span.until_us, limit=limit)
     return Slowest(time_range=TimeRange.of(span), operations=[*map(OperationAnswer.of, operations)])
 

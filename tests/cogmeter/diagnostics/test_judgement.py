@@ -209,7 +209,7 @@ async def test_a_database_is_judged_by_the_settings_of_its_bot_unless_the_enviro
     found = settings_of_bot(Settings.model_construct(alert_min_operations=30), health)
     assert (found.alert_window, found.alert_min_operations) == (60.0, 30)
     assert {"alert_window", "alert_min_operations"} <= found.model_fields_set
-    assert "alert_threshold_response_time" not in found.model_fields_set  # nobody set it: it can be calibrated
+    assert "alert_threshold_response_time" not in found.model_fields_set  # a default, which can be calibrated
 
 
 def test_a_verdict_names_three_services_at_most_in_alphabetical_order():

@@ -51,7 +51,7 @@ class ErrorsView(DashboardView[ErrorsData]):
 
     async def read(self, source: Source, time_range: Range) -> ErrorsData:
         """Implement DashboardView.read."""
-        report = await error_report(source, None, None, time_range, MAX_GROUPS)
+        report = await error_report(source, None, None, time_range)
         number = self._selected_number()
         if number is None and report.error_groups:
             number = report.error_groups[0].id

@@ -11,7 +11,6 @@ from pydantic import BeforeValidator
 from cogmeter.alerts.model import BOT, by_urgency
 from cogmeter.diagnosis import EVERY, MOST, NO_CONCERN, Status, all_findings_text, left_out_text
 from cogmeter.diagnostics.judgement import judge, problem_order
-from cogmeter.recording.recorder import OTHER
 from cogmeter.recording.service_names import in_background
 from cogmeter.render import formatting as text
 from cogmeter.render.links import comparison_path
@@ -110,7 +109,7 @@ async def show_overview(view: PageView[OverviewParams]) -> web.Response:
         active=text.active(overview.commands, len(overview.own_services)),
         commands_title=text.sentence(text.ranking_title(overview.commands)),
         listed=LISTED,
-        has_operations=any(name != OTHER and not in_background(name) for name in await view.query.names()),
+        has_operations=any(not in_background(name) for name in await view.query.names(other=False)),
         alerts=alerts,
         top_errors=errors,
         deploy=deploy,
