@@ -225,8 +225,10 @@ async def _read(
         totals = await store.totals(start_us, min(start_us + piece_us, until_us), groups=groups, step_us=step_us)
         counts = np.stack([totals.counts, totals.failures], axis=1)
         for edge_us, bin_counts in zip(totals.edges_us.tolist(), counts, strict=True):
-            for ring in rings:
-                ring.put(edge_us // ring.width_us, bin_counts)
+            # A store that has only whole hours widens the piece: the other bins belong to other pieces.
+            if start_us <= edge_us < start_us + piece_us:
+                for ring in rings:
+                    ring.put(edge_us // ring.width_us, bin_counts)
 
 
 def _lower_median(values: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HOUR_S, RINGS, Ring, WindowHistory
+from cogmeter.alerts.measurement import history as history_module
+from cogmeter.alerts.measurement.history import FIVE_MINUTES_S, HOUR_S, RINGS, SIX_HOURS_S, Ring, WindowHistory
 from cogmeter_storage import open_store
-from cogmeter_storage.model import HOUR_US, MINUTE_US
+from cogmeter_storage.model import HOUR_US, MINUTE_US, Retention
 
 BEGIN_US = 1_755_424_800_000_000  # ten o'clock
 steps = st.lists(st.tuples(st.integers(0, 400 * 60), st.integers(0, 50), st.integers(0, 50)), max_size=60)
@@ -98,6 +99,22 @@ async def test_stored_history_is_loaded_into_every_ring(tmp_path):
     assert again.before_per_minute(1_800).tolist() == lived.before_per_minute(1_800).tolist()
     assert again.days_per_minute().tolist() == lived.days_per_minute().tolist()
     assert again.long_windows().known_s(now_us) == pytest.approx(lived.long_windows().known_s(now_us), abs=3_600)
+    await store.close()
+
+
+async def test_an_hour_whose_minutes_are_gone_counts_once_however_small_the_pieces_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(history_module, "PIECE", 4)
+    store = await open_store(f"sqlite:///{tmp_path / 'performance.db'}")
+    (number,) = await store.series_ids([("web", "fetch")])
+    rows = [(number, BEGIN_US + minute * MINUTE_US, 1_000, 0, None, None) for minute in range(300)]
+    now_us = BEGIN_US + 300 * MINUTE_US
+    await store.append([rows], now_us=now_us)
+    await store.fold(now_us=now_us)
+    await store.clean(Retention(raw_hours=1.0, hour_hours=48.0), now_us=now_us)
+    history = WindowHistory()
+    await history.restore(store, {"web": 0}, await store.series(), now_us)
+    operations, _ = history.long_windows().totals(SIX_HOURS_S)
+    assert operations.tolist() == [300]
     await store.close()
 
 
