@@ -221,9 +221,14 @@ class PeriodCollector:
         self._rows: list[NDArray[np.float64]] = []  # [periods, group and figures]
 
     def add(self, totals: Totals) -> None:
-        """Add totals, whose bins are hours or longer."""
+        """Add totals, whose bins are hours or longer; bins that were added before are left out.
+
+        A store that has only whole days widens each range to these, so that ranges that follow each other overlap.
+        """
         ends_us = [*totals.edges_us[1:].tolist(), totals.until_us]
         for place, (start_us, end_us) in enumerate(zip(totals.edges_us.tolist(), ends_us, strict=True)):
+            if start_us < self._until_us:
+                continue
             counts = np.stack([totals.counts[place], totals.failures[place], totals.sum_us[place]])
             self._add(start_us, end_us, counts, totals.buckets[place])
 

@@ -16,7 +16,7 @@ from cogmeter.settings import Settings
 from cogmeter.startup import DamagedStateError
 from cogmeter_storage import open_store
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.model import HOUR_US, MINUTE_US
+from cogmeter_storage.model import HOUR_US, MINUTE_US, Retention
 
 BEGIN_US = 20_000 * 24 * HOUR_US
 ASK, PING, CHAT = (
@@ -142,6 +142,15 @@ async def test_an_outage_of_a_third_of_the_first_days_does_not_become_normal(sto
     await bot.live(20, ask=60_000)
     await (await bot.live(18, ask=6_000)).learn()
     assert bot.found(ASK) == [(12_000, CALIBRATED)]
+
+
+async def test_a_day_whose_hours_are_gone_is_learned_from_once(store, monkeypatch):
+    monkeypatch.setattr(learning, "PIECE", 8)  # hours: less than a day is read at once
+    bot = await Bot(store).live(120, ask=6_000)
+    await store.clean(Retention(raw_hours=1.0, hour_hours=24.0, day_hours=24_000.0), now_us=bot.now_us)
+    ids = [one.id for one in await store.series() if one.operation == "ask"]
+    (periods,) = await learning.read_periods(store, [ids], [BEGIN_US], bot.now_us)
+    assert periods.operations.sum() == 120 * 30
 
 
 async def test_few_operations_take_longer_than_three_days(store):
