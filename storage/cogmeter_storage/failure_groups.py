@@ -1,4 +1,4 @@
-"""Groups failures by their text: texts that differ only in numbers and ids form one group."""
+"""Groups failures by error group and text: texts that differ only in numbers and ids form one group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cogmeter_storage.base import Store
 
-    Key: TypeAlias = tuple[str, str, str, Outcome]  # service, operation, kind of text, outcome
+    Key: TypeAlias = tuple[str, str, str, Outcome, str | None]  # service, operation, kind of text, outcome, error group
 
 MAX_FAILURES: Final = 20_000  # failures that one call reads
 _PAGE: Final = 500  # failures per page: converted in one call on the store's thread, grouped in one turn
@@ -43,7 +43,7 @@ class FailureGrouper:
             kind = self._kinds.get(failure.error)
             if kind is None:
                 kind = self._kinds[failure.error] = kind_of(failure.error or "")
-            key = (failure.service, failure.operation, kind, failure.outcome)
+            key = (failure.service, failure.operation, kind, failure.outcome, failure.error_group)
             count, last_us, number, newest, _ = self._found.get(key, (0, failure.end_us, failure.id, failure, failure))
             self._found[key] = (count + 1, last_us, number, newest, failure)
 
@@ -69,7 +69,7 @@ class FailureGrouper:
                 example=newest,
                 truncated=truncated,
             )
-            for (service, operation, kind, outcome), (count, last_us, _, newest, oldest) in ranked
+            for (service, operation, kind, outcome, _), (count, last_us, _, newest, oldest) in ranked
         ]
 
 

@@ -62,6 +62,8 @@ class Tier(enum.IntEnum):
         return (MINUTE_US, HOUR_US, DAY_US)[self]
 
 
+ERROR_GROUP = "error_group"  # the metadata entry of a failure: the fingerprint of the error group that counts it
+
 # One finished operation to be stored:
 # (series id, end_us, duration_us, outcome, error text or None, metadata as JSON or None).
 Row: TypeAlias = tuple[int, int, int, int, str | None, str | None]
@@ -104,10 +106,16 @@ class OperationRecord:
         """The start time."""
         return self.end_us - self.duration_us
 
+    @property
+    def error_group(self) -> str | None:
+        """The fingerprint of the error group that counts its failure; None if its exception is not known."""
+        fingerprint = self.metadata.get(ERROR_GROUP)
+        return fingerprint if isinstance(fingerprint, str) and self.outcome.failed else None
+
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failures of one service, operation and outcome whose texts differ only in numbers and ids."""
+    """Failures of one service, operation, outcome and error group whose texts differ only in numbers and ids."""
 
     service: str
     operation: str

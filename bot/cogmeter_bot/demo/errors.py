@@ -62,7 +62,7 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
     during one: a run of the command whose error they are.
     """
     rng = np.random.default_rng(seed + 4)
-    own = history.table[~history.encloses]
+    own = history.table[history.raised_in == history.table[:, 0]]
     series, end, _, outcome, error, _ = own.T
     batches: list[ErrorBatch] = []
     for number, profile in enumerate(PROFILES):
@@ -99,19 +99,33 @@ def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> Error
     return _failed(profile, text, [at_us], rng) if profile.service in _PLACES else None
 
 
+def error_group(names: tuple[str, str], text: str | None) -> str | None:
+    """Return the fingerprint of an error with this text in an operation; None if it has no stack."""
+    if text is None or names[0] not in _PLACES:
+        return None
+    kind, _, frame = _raised(names, text)
+    return fingerprint(kind, frame, "")
+
+
 def live_logged_error(at_us: int, rng: Generator) -> ErrorBatch:
     """Return one error that the bot caught and logged."""
     return _batch(ErrorKind.LOGGED, _LOGGED, ASKED, [at_us], rng)
 
 
 def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, version: str = VERSION) -> ErrorBatch:
-    file, line = _PLACES[profile.service]
-    kind, _, message = text.partition(": ")
-    frame = Frame(file, profile.operation, line + len(kind) + 3 * len(profile.operation), own=True)
+    names = profile.service, profile.operation
+    kind, message, frame = _raised(names, text)
     # A stack begins where the operation begins: only a command and a loop are called by discord.py.
     caller = _CALLERS.get(profile.service)
     chain = (ErrorLink(kind, message, (frame,) if caller is None else (caller, frame)),)
-    return _batch(ErrorKind.FAILED, chain, (profile.service, profile.operation), times_us, rng, version)
+    return _batch(ErrorKind.FAILED, chain, names, times_us, rng, version)
+
+
+def _raised(names: tuple[str, str], text: str) -> tuple[str, str, Frame]:
+    """Return type, message and place of an error with this text in an operation of _PLACES."""
+    file, line = _PLACES[names[0]]
+    kind, _, message = text.partition(": ")
+    return kind, message, Frame(file, names[1], line + len(kind) + 3 * len(names[1]), own=True)
 
 
 def _batch(  # noqa: PLR0917 - all of them describe one group

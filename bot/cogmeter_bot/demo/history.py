@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
+from cogmeter_bot.demo.errors import error_group
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, SLOW_RELEASE, main_operation
 from cogmeter_bot.demo.profiles import (
     CALLBACKS,
@@ -25,7 +26,7 @@ from cogmeter_bot.demo.profiles import (
 )
 from cogmeter_bot.demo.traces import DURATION, END, OUTCOME, enclose, make_traces
 from cogmeter_bot.importing import ROWS_PER_CHUNK
-from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Outcome
+from cogmeter_storage.model import DAY_US, ERROR_GROUP, FAILURES, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class GeneratedHistory:
     """Operations, sorted by their end.
 
     ``table`` is [operations, 6]: series (index into ``names``), end and duration in microseconds, outcome, error (index
-    into ``errors``), metadata (index into ``metadata``). ``encloses`` is true for each command that passed on the
-    outcome and the error of an operation inside it.
+    into ``errors``), metadata (index into ``metadata``). ``raised_in`` is the series in which its error was raised: its
+    own, or for a command that passed on the outcome and error of an operation inside it, that operation's.
     """
 
     table: NDArray[np.int64]
-    encloses: NDArray[np.bool_]
+    raised_in: NDArray[np.int64]
     names: list[tuple[str, str]]
     errors: list[str | None]
     metadata: list[str | None]
@@ -65,11 +66,25 @@ class GeneratedHistory:
     def chunks(self, ids: Sequence[int]) -> Iterator[list[Row]]:
         """Yield the rows for a store; ``ids`` are its series ids in the order of ``names``."""
         for start in range(0, len(self), ROWS_PER_CHUNK):
-            rows = self.table[start : start + ROWS_PER_CHUNK].tolist()
+            chunk = slice(start, start + ROWS_PER_CHUNK)
+            rows = zip(self.table[chunk].tolist(), self.raised_in[chunk].tolist(), strict=True)
             yield [
-                (ids[series], end_us, duration_us, outcome, self.errors[error], self.metadata[metadata])
-                for series, end_us, duration_us, outcome, error, metadata in rows
+                (
+                    ids[series],
+                    end_us,
+                    duration_us,
+                    outcome,
+                    self.errors[error],
+                    self._metadata_of(metadata, outcome, raised_in, error),
+                )
+                for (series, end_us, duration_us, outcome, error, metadata), raised_in in rows
             ]
+
+    def _metadata_of(self, metadata: int, outcome: int, raised_in: int, error: int) -> str | None:
+        """Return the metadata of an operation, of a failure with its error group."""
+        text = self.metadata[metadata]
+        group = error_group(self.names[raised_in], self.errors[error]) if outcome in FAILURES else None
+        return text if group is None else json.dumps({**json.loads(text or "{}"), ERROR_GROUP: group})
 
 
 def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
@@ -95,12 +110,12 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     sent_us = responses[responses[:, OUTCOME] == Outcome.OK, END] - int(CALLBACKS.median_ms * 1000)
     tables[CALLBACKS] = generator.operations(numbers[CALLBACKS], CALLBACKS, sent_us)
     table = np.concatenate(list(tables.values()))
-    encloses = np.concatenate([_encloses(profile, rows, moved) for profile, rows in tables.items()])
+    raised_in = np.concatenate([_raised_in(numbers, profile, rows, moved) for profile, rows in tables.items()])
     order = np.argsort(table[:, END], kind="stable")
     metadata = [text for profile in PROFILES for text in _metadata(rng, profile)]
     return GeneratedHistory(
         table=table[order],
-        encloses=encloses[order],
+        raised_in=raised_in[order],
         names=[(profile.service, profile.operation) for profile in PROFILES],
         errors=errors,
         metadata=[None, *metadata],
@@ -108,13 +123,18 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     )
 
 
-def _encloses(
-    profile: Profile, rows: NDArray[np.int64], moved: Mapping[str, Sequence[EnclosedOperation]]
-) -> NDArray[np.bool_]:
-    """Return which operations of a profile are commands that were moved around another operation."""
-    found = np.zeros(len(rows), dtype=np.bool_)
+def _raised_in(
+    numbers: Mapping[Profile, int],
+    profile: Profile,
+    rows: NDArray[np.int64],
+    moved: Mapping[str, Sequence[EnclosedOperation]],
+) -> NDArray[np.int64]:
+    """Return the series in which the error of each operation of a profile was raised."""
+    by_name = {(one.service, one.operation): number for one, number in numbers.items()}
+    found = np.full(len(rows), numbers[profile])
     if profile.service == COMMANDS:
-        found[[one.command for one in moved.get(profile.operation, ())]] = True
+        for one in moved.get(profile.operation, ()):
+            found[one.command] = by_name[one.span.service, one.span.operation]
     return found
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import cogmeter
 from cogmeter.recording.error_batches import merge
 from cogmeter.recording.service_names import COMMANDS, REST
-from cogmeter_bot.demo.errors import ASKED, live_error, live_logged_error
+from cogmeter_bot.demo.errors import ASKED, error_group, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.live_traces import LiveTraces
 from cogmeter_bot.demo.profiles import CALLBACKS, FIRST_RESPONSES, PROFILES, Profile, activity
 from cogmeter_bot.demo.traces import EndedRun
 from cogmeter_storage.base import StorageError
-from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.model import ERROR_GROUP, FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -71,6 +71,9 @@ class Traffic:
         incident = self._incident if elapsed_s >= self._incident.start else None
         for trace in self._traces.ended(now_us):
             details = {} if trace.error is None else {"outcome": trace.outcome, "error": trace.error}
+            failed = next((span for span in trace.spans if span.outcome in FAILURES), None)
+            if failed is not None:
+                details["metadata"] = _group_metadata((failed.service, failed.operation), trace.error)
             self._record_command(trace.operation, trace.duration_us / 1000, details)
             self._record_first_response(trace.operation, incident, now_us)
         load = float(activity(now_us))
@@ -113,11 +116,14 @@ class Traffic:
             error = live_error(profile, text, now_us, self._rng) if outcome in FAILURES else None
             if error is not None:
                 merge(self._errors, error)
-        if profile.metadata is not None:
-            details["metadata"] = profile.metadata(self._rng, duration_ms)
+        metadata = {} if profile.metadata is None else profile.metadata(self._rng, duration_ms)
         if (profile.service, profile.operation) == ASKED and self._rng.random() < LOGGED_SHARE:
             merge(self._errors, live_logged_error(now_us, self._rng))
-            details["metadata"] = {"logged_errors": 1}
+            metadata["logged_errors"] = 1
+        if details.get("outcome") in FAILURES:
+            metadata.update(_group_metadata((profile.service, profile.operation), details["error"]))
+        if metadata:
+            details["metadata"] = metadata
         run = EndedRun(now_us, int(duration_ms * 1000), details.get("outcome", Outcome.OK), details.get("error"))
         if profile.service == COMMANDS:
             self._traces.plain(profile.operation, run)
@@ -139,3 +145,9 @@ class Traffic:
             if errors and self._store_errors is not None:
                 with contextlib.suppress(StorageError):  # the monitor reports it
                     await self._store_errors(errors)
+
+
+def _group_metadata(names: tuple[str, str], error: str | None) -> dict[str, str]:
+    """Return the metadata that names the error group of a failure, as the recorder adds it to one with an exception."""
+    group = error_group(names, error)
+    return {} if group is None else {ERROR_GROUP: group}

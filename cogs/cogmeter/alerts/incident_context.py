@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.alerts.measurement.errors import group_number
 from cogmeter.alerts.model import BOT
 from cogmeter.alerts.rules import RULES
-from cogmeter.query.errors import group_of_failures
+from cogmeter.query.errors import KNOWN_GROUPS, group_of_failures
 from cogmeter.query.records import IncidentContext
 from cogmeter.recording import service_names
 from cogmeter.redaction import without_ids
@@ -164,8 +164,8 @@ class IncidentReader:
         )
 
     async def _error_group(self, context: IncidentContext, failures: FailureGroup) -> ErrorGroup | None:
-        """Return the error group of the most common error, which knows its file and line; None if it is not certain."""
-        groups = await self.store.errors.groups(context.since_us, context.until_us, services=[failures.service])
+        """Return the error group of the most common error, which knows its file and line; None if it has none."""
+        groups = await self.store.errors.groups(context.since_us, context.until_us, limit=KNOWN_GROUPS)
         return group_of_failures(failures, groups)
 
 
@@ -179,18 +179,18 @@ def _distinct(operations: Sequence[OperationRecord], kind: str) -> int | None:
 def _most_common_error(operations: Sequence[OperationRecord]) -> FailureGroup | None:
     """Return the failures with the most common error of the operations (newest first); None if none has a text.
 
-    Errors that differ only in numbers and ids count as the same.
+    Errors of one place that differ only in numbers and ids count as the same.
     """
-    kinds = [(kind_of(operation.error), operation) for operation in operations if operation.error]
+    kinds = [((kind_of(one.error), one.error_group), one) for one in operations if one.error]
     if not kinds:
         return None
-    kind, count = Counter(kind for kind, _ in kinds).most_common(1)[0]
-    failed = [operation for found, operation in kinds if found == kind]
+    most_common, count = Counter(kind for kind, _ in kinds).most_common(1)[0]
+    failed = [operation for found, operation in kinds if found == most_common]
     newest, oldest = failed[0], failed[-1]
     return FailureGroup(
         service=newest.service,
         operation=newest.operation,
-        kind=kind,
+        kind=most_common[0],
         outcome=newest.outcome,
         count=count,
         first_us=oldest.end_us,

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cogmeter.query.records import Period, Range
 from cogmeter.recording.markers import START, VERSION
 from cogmeter.recording.service_names import BY_OPERATION, LISTENERS, TASKS
-from cogmeter.redaction import without_ids
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.failure_groups import kind_of
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
 TREND_DAYS: Final = 14  # of a trend, or the days of the range if there are more
 RANKED: Final = 200  # groups with the newest errors, among which the most frequent come first
 _PAGE: Final = 200  # groups that are read at once
-_KNOWN: Final = 500  # groups that failures are compared with
+KNOWN_GROUPS: Final = 500  # groups that failures are compared with
 _OUTERMOST: Final = BY_OPERATION | {TASKS, LISTENERS}  # services whose operations run inside no other one
 _INNER: Final = 50  # groups of failures, by text, whose errors are searched in other operations
-_LATE_US: Final = 10_000_000  # from an operation's end to the capture of its error, at most
 _ALL: Final = 2**62
 
 
@@ -159,7 +156,7 @@ def seen_since(deploy: Marker | None, group: ErrorGroup) -> bool:
 
 async def known_groups(query: Query, span: Range, failures: Sequence[FailureGroup]) -> list[ErrorGroup]:
     """Return the error groups that these failures can belong to, of all services: see ``group_of_failures``."""
-    return await query.store.errors.groups(span.since_us, span.until_us, limit=_KNOWN) if failures else []
+    return await query.store.errors.groups(span.since_us, span.until_us, limit=KNOWN_GROUPS) if failures else []
 
 
 class UngroupedFailures(NamedTuple):
@@ -211,29 +208,14 @@ def is_inner(failures: FailureGroup, group: ErrorGroup) -> bool:
 
 
 def group_of_failures(failures: FailureGroup, groups: Sequence[ErrorGroup]) -> ErrorGroup | None:
-    """Return the error group that failures with one text belong to; None if it is not known or not certain.
+    """Return the error group that counts these failures; None if none does.
 
-    Operations do not store their group. Their text begins with the type, and a type that only one group of the
-    operation has decides. Of several groups, it is the one with the same message, or the one that ended operations.
-    Without a group of the operation, it is the only one that ended another operation with the same text, or the only
-    one of these whose last error was at that time: the error was raised inside that one.
+    An exception that was logged before it ended the operation is counted as logged. A place where both happen has two
+    groups of one fingerprint; the one that counts this operation decides.
     """
-    head, _, message = without_ids(failures.example.error or "").partition(": ")
-    of_type = [
-        group
-        for group in groups
-        if group.type.rpartition(".")[2] == head and group.first_us <= failures.last_us + _LATE_US
-    ]
-    candidates = [group for group in of_type if _happened_in(group, failures)]
-    equal = [group for group in candidates if group.message == message]
-    if not candidates:
-        text = kind_of(message)
-        ended = [group for group in of_type if group.kind is ErrorKind.FAILED and kind_of(group.message) == text]
-        elsewhere = [group for group in ended if any(place[0] not in _OUTERMOST for place in group.places)]
-        near = [group for group in elsewhere if abs(group.last_us - failures.last_us) <= _LATE_US]
-        return next((found[0] for found in (elsewhere, near) if len(found) == 1), None)
-    failed = [[group for group in found if group.kind is ErrorKind.FAILED] for found in (equal, candidates)]
-    return next((found[0] for found in (failed[0], equal, failed[1], candidates) if len(found) == 1), None)
+    fingerprint = failures.example.error_group
+    found = [group for group in groups if group.fingerprint == fingerprint]
+    return max(found, key=lambda group: (_happened_in(group, failures), group.kind is ErrorKind.FAILED), default=None)
 
 
 def _happened_in(group: ErrorGroup, failures: FailureGroup) -> bool:

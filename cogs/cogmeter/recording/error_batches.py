@@ -107,7 +107,7 @@ def batch_of(key: Key, group: Group, version: str | None) -> ErrorBatch:
     """Return the errors of a group as the store keeps them."""
     name, place = type_name(key.type), None if group.line is None else _frame(group.line)
     return ErrorBatch(
-        fingerprint=fingerprint(name, place, key.text),
+        fingerprint=fingerprint_of(key, group.line),
         kind=key.kind,
         type=name,
         message=_stored(group.message),
@@ -120,6 +120,11 @@ def batch_of(key: Key, group: Group, version: str | None) -> ErrorBatch:
         version=version,
         examples=tuple(_example(stack, version) for stack in group.stacks),
     )
+
+
+def fingerprint_of(key: Key, line: Line | None) -> str:
+    """Return the fingerprint of the errors of a key, whose innermost own line is this one."""
+    return fingerprint(type_name(key.type), None if line is None else _frame(line), key.text)
 
 
 def merge(batches: dict[tuple[str, ErrorKind], ErrorBatch], batch: ErrorBatch) -> None:
@@ -149,6 +154,7 @@ def masked(message: str) -> str:
     return message
 
 
+@functools.lru_cache(maxsize=1_024)
 def fingerprint(kind: str, place: Frame | None, text: str) -> str:
     """Return the identity of a group: its type with the innermost own function, or with the masked message."""
     parts = [kind, text] if place is None else [kind, place.file, place.function, text]

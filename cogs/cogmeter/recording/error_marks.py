@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from cogmeter.recording.operation import now_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 MAX_DEPTH: Final = 10_000  # entries of a traceback that are read
@@ -36,11 +37,12 @@ _attributes: Final = BaseException.__dict__["__dict__"].__get__
 class _Mark:
     """The note on an exception that it was counted. It refers to the traceback that the exception itself keeps."""
 
-    __slots__ = ("at_ns", "end", "trace")
+    __slots__ = ("at_ns", "end", "fingerprint", "trace")
 
-    def __init__(self, trace: TracebackType | None, end: TracebackType | None) -> None:
+    def __init__(self, trace: TracebackType | None, end: TracebackType | None, fingerprint: str | None = None) -> None:
         self.trace = trace
         self.end = end  # the first entry that belongs to an earlier failure of the same exception
+        self.fingerprint = fingerprint  # of the group that counted the failure; None until it is known
         self.at_ns = now_ns()
 
     def __reduce__(self) -> tuple[type[int], tuple[()]]:
@@ -50,6 +52,34 @@ class _Mark:
 def first_time(error: BaseException, since_ns: int | None) -> bool:
     """Mark an exception, its causes and members as counted; return whether this failure was not counted before."""
     return not _mark_all(error, since_ns, set())
+
+
+def note_fingerprint(error: BaseException, fingerprint: str) -> None:
+    """Note on the marks of a failure that was not counted before which group counts it."""
+    for mark in _marks(error):
+        mark.fingerprint = mark.fingerprint or fingerprint
+
+
+def fingerprint_of_failure(error: BaseException) -> str | None:
+    """Return the fingerprint of the group that counted this failure, with this exception or one that it came from."""
+    return next((mark.fingerprint for mark in _marks(error) if mark.fingerprint is not None), None)
+
+
+def _marks(error: BaseException) -> Iterator[_Mark]:
+    """Yield the marks of an exception, its causes and members."""
+    seen, waiting = set[int](), [error]
+    while waiting and len(seen) < MAX_MARKS:
+        exception = waiting.pop()
+        if id(exception) in seen:
+            continue
+        seen.add(id(exception))
+        mark = _attributes(exception).get(_MARK)
+        if isinstance(mark, _Mark):
+            yield mark
+        if isinstance(exception, BaseExceptionGroup):
+            waiting.extend(reversed(exception.exceptions))
+        if exception.__cause__ is not None:
+            waiting.append(exception.__cause__)
 
 
 def _mark_all(error: BaseException, since_ns: int | None, seen: set[int]) -> bool:
@@ -80,11 +110,12 @@ def _mark(error: BaseException, since_ns: int | None) -> bool:
         attributes[_MARK] = _Mark(trace, None)
         return False
     if trace is None:
-        attributes[_MARK] = _Mark(None, None)
-        return since_ns is None or since_ns <= mark.at_ns
+        same = since_ns is None or since_ns <= mark.at_ns
+        attributes[_MARK] = _Mark(None, None, mark.fingerprint if same else None)
+        return same
     # An exception that was logged before it is raised is the same failure.
     again = None if mark.trace is None or trace is mark.trace else _raised_again(mark, mark.trace, trace)
-    attributes[_MARK] = _Mark(trace, mark.end if again is None else again.tb_next)
+    attributes[_MARK] = _Mark(trace, mark.end, mark.fingerprint) if again is None else _Mark(trace, again.tb_next)
     return again is None
 
 

@@ -23,10 +23,11 @@ from cogmeter.recording.error_batches import (
     Link,
     Where,
     batch_of,
+    fingerprint_of,
     masked,
     merge,
 )
-from cogmeter.recording.error_marks import entries_of, first_time
+from cogmeter.recording.error_marks import entries_of, fingerprint_of_failure, first_time, note_fingerprint
 from cogmeter.recording.frames import place_of
 from cogmeter.recording.message_texts import without_message
 from cogmeter_storage.clock import clock
@@ -77,8 +78,10 @@ class ErrorRecorder:
         *,
         affected: Mapping[str, str] = NO_PEOPLE,
         since_ns: int | None = None,
-    ) -> None:
+    ) -> str | None:
         """Count an exception that ended an operation with the outcome ``error`` or ``upstream``.
+
+        Return the fingerprint of its group, also if it was counted already; None if nothing is captured.
 
         Args:
             error: the exception that decided the outcome, unwrapped.
@@ -88,6 +91,10 @@ class ErrorRecorder:
             since_ns: its start, by time.perf_counter_ns.
         """
         self._count(ErrorKind.FAILED, error, Where(service, operation, affected, since_ns))
+        try:
+            return fingerprint_of_failure(self.unwrap(error)) if self.enabled else None
+        except Exception:  # noqa: BLE001 - see ``_count``, which has counted the fault
+            return None
 
     def logged(
         self,
@@ -213,6 +220,7 @@ class ErrorRecorder:
                 if line
                 else Key(kind, type(cause), 0, masked(_text(cause, context)))
             )
+            note_fingerprint(error, fingerprint_of(key, line))
             self._add(key, line, where, lambda: _links(cause, entries, context))
         except Exception:  # noqa: BLE001 - the exception's class is the host's code
             self._drop()

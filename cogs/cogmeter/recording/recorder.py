@@ -28,7 +28,7 @@ from cogmeter.recording.operation import (
 from cogmeter.recording.running import RunningOperations, started_in
 from cogmeter.recording.tracing import Span, belonging, current, has_costs, inherited, live
 from cogmeter.recording.usage import UsageRecorder
-from cogmeter_storage.model import FAILURES, Outcome
+from cogmeter_storage.model import ERROR_GROUP, FAILURES, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -195,7 +195,7 @@ class Recorder:
             if scope is None and has_costs(metadata):
                 metadata = _with_payer(metadata)
             if failure is not None and outcome in FAILURES:
-                self.count_failure(failure, series, start_ns, scope=scope)
+                metadata = {**(metadata or {}), **self.count_failure(failure, series, start_ns, scope=scope)}
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, duration_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - a failure of the host's objects must not reach the host's command
@@ -226,7 +226,7 @@ class Recorder:
             scope: makes it a span without children in that trace.
         """
         if failure is not None and outcome in FAILURES:
-            self.count_failure(failure, series, start_ns, scope=scope)
+            metadata = {**(metadata or {}), **self.count_failure(failure, series, start_ns, scope=scope)}
         if scope is not None:
             trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
             names, duration_ns = self.names[series], end_ns - start_ns
@@ -245,12 +245,16 @@ class Recorder:
         *,
         scope: Scope | None = None,
         affected: Mapping[str, str] | None = None,
-    ) -> None:
-        """Count the exception that ended an operation of this series; ``affected`` is by default that of the scope."""
+    ) -> dict[str, str]:
+        """Count the exception that ended an operation of this series; return the metadata that names its error group.
+
+        ``affected`` is by default that of the scope.
+        """
         if affected is None:
             affected = scope.trace.affected(Outcome.ERROR, 0) if scope is not None else {}
         service, operation = self.names[series]
-        self.errors.failed(failure, service, operation, affected=affected, since_ns=start_ns)
+        fingerprint = self.errors.failed(failure, service, operation, affected=affected, since_ns=start_ns)
+        return {} if fingerprint is None else {ERROR_GROUP: fingerprint}
 
     def _span(self, at: Entered, series: int, start_ns: int, duration_ns: int, outcome: Outcome) -> None:
         trace = at.scope.trace

@@ -61,7 +61,7 @@ class OperationErrors(Schema):
 
 
 class ErrorGroupAnswer(Schema):
-    """Failures of one service and operation whose error texts differ only in numbers and ids."""
+    """Failures of one service, operation and error group whose error texts differ only in numbers and ids."""
 
     service: str
     operation: str
@@ -71,7 +71,7 @@ class ErrorGroupAnswer(Schema):
     first_at: Instant
     last_at: Instant
     example: OperationAnswer = Field(description="The newest failure of the group")
-    group_id: int | None = Field(description="The error group of these failures; null, as below, if it is not known")
+    group_id: int | None = Field(description="The error group that counts these failures; null, as below, if none does")
     type: str | None = Field(description="The type of the exception, with its module")
     place: StackFrame | None = Field(description="The innermost line of the bot's code")
     kind: str | None = Field(description="failed, logged or unhandled")

@@ -9,16 +9,17 @@ from factories import make_errors
 
 from cogmeter.render.error_text import INNER_TITLE
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import Marker
+from cogmeter_storage.model import ERROR_GROUP, Marker
 
 MINUTE_US = 60_000_000
+GROUP_A = {ERROR_GROUP: "000000000000000a"}  # the metadata of a failure that the group of ``make_errors("a")`` counts
 
 
 @pytest.fixture
 def failing(seed, now_us):
     """A database with two failed operations, of which one has an error group, and a logged error."""
     rows = [
-        ("knowledge-graph", "query", now_us - MINUTE_US, 5, 1, "ValueError: no node a", None),
+        ("knowledge-graph", "query", now_us - MINUTE_US, 5, 1, "ValueError: no node a", GROUP_A),
         ("core", "go", now_us - MINUTE_US, 5, 2, "timeout after 5 s", None),
     ]
     batches = [
@@ -60,7 +61,7 @@ def test_the_json_keeps_its_groups_and_gains_error_groups(cogmeter, failing):
 
 def test_an_error_that_another_operation_raised_is_listed_with_it(cogmeter, seed, now_us):
     rows = [
-        (service, name, now_us - MINUTE_US, 5, 1, "ValueError: no node a", None)
+        (service, name, now_us - MINUTE_US, 5, 1, "ValueError: no node a", GROUP_A)
         for service, name in (("discord.commands", "ask"), ("knowledge-graph", "query"))
     ]
 

@@ -13,6 +13,7 @@ from discord.ext import commands
 
 from cogmeter.alerts.review.what_if import Replayer
 from cogmeter.query.comparison import compare
+from cogmeter.query.errors import ungrouped_failures
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.query.slow import slow_runs
@@ -162,12 +163,23 @@ def test_an_error_that_an_operation_inside_a_command_raised_is_counted_there_alo
                 counted[service, name] += count
     series, _, _, outcome, *_ = week.table.T
     failed, ask = np.isin(outcome, FAILURES), series == week.names.index((COMMANDS, "ask"))
-    passed_on = int((failed & ask & week.encloses).sum())
+    passed_on = int((failed & ask & (week.raised_in != series)).sum())
     assert passed_on > 5
     assert counted[COMMANDS, "ask"] == int((failed & ask).sum()) - passed_on
     fetches = series == week.names.index(("web-crawling", "fetch"))
-    assert not (fetches & week.encloses).any()
+    assert not (fetches & (week.raised_in != series)).any()
     assert counted["web-crawling", "fetch"] == int((failed & fetches).sum())
+
+
+async def test_each_failure_of_the_past_has_the_error_group_of_the_operation_that_raised_it(week, stored_week):
+    for batch in past_errors(week, UNTIL_US, 7, 1):
+        await stored_week.errors.add([batch])
+    query = Query(stored_week, clock=lambda: UNTIL_US)
+    span = query.span(Period.WEEK)
+    found = await ungrouped_failures(query, span, [COMMANDS], "ask")
+    assert found.unplaced == 0
+    assert {"core-intelligence", "web-crawling"} <= {inner.raised_in[0] for inner in found.inner}
+    assert all(inner.failures.kind.startswith(inner.group.type) for inner in found.inner)
 
 
 async def test_the_past_alerts_are_those_that_a_preview_of_the_thresholds_counts(stored_week):

@@ -11,7 +11,7 @@ from cogmeter.alerts.incident_context import READ, IncidentReader
 from cogmeter.alerts.model import BOT
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import HOUR_US, MINUTE_US, Marker, Outcome
+from cogmeter_storage.model import ERROR_GROUP, HOUR_US, MINUTE_US, Marker, Outcome
 
 NOW = 1_790_000_000_000_000 // HOUR_US * HOUR_US + 30 * MINUTE_US
 WINDOW_S = 300.0
@@ -119,10 +119,14 @@ async def test_errors_that_differ_in_numbers_and_ids_alone_are_one_and_ids_of_pe
 
 
 async def test_the_most_common_error_has_its_group_with_file_and_line(teller, store, filled):
-    errors = [failed(second, f"ValueError: no node {second}") for second in range(3)]
-    await filled([*errors, failed(5, "KeyError: 'x'")])
+    metadata = {ERROR_GROUP: "Rex".rjust(16, "0")}
+    errors = [failed(second, f"ValueError: no node {second}", metadata) for second in range(3)]
+    elsewhere = [failed(second, f"ValueError: no node {second}", {ERROR_GROUP: "other"}) for second in range(2)]
+    await filled([*errors, *elsewhere, failed(5, "KeyError: 'x'")])
     await store.errors.add([make_errors("Rex", NOW, count=3, message="no node 2")])
-    group = (await teller.of(alert())).error_group
+    found = await teller.of(alert())
+    group = found.error_group
+    assert found.most_common_count == 3
     assert (group.id, group.place.file, group.place.line) == (1, "cogs/graph.py", 42)
 
 

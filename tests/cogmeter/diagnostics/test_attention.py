@@ -22,7 +22,7 @@ from cogmeter.settings import Settings
 from cogmeter_storage import open_store
 from cogmeter_storage.alerting import AlertState, Step
 from cogmeter_storage.errors import ErrorGroup, ErrorKind, Frame
-from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
+from cogmeter_storage.model import DAY_US, ERROR_GROUP, HOUR_US, MINUTE_US, Marker, Outcome, SpanRecord, TraceRecord
 
 NOW = 1_790_000_000_000_000 // HOUR_US * HOUR_US + 30 * MINUTE_US
 SPAN = Range(NOW - DAY_US, NOW, "last 24 hours")
@@ -310,12 +310,15 @@ async def store(tmp_path):
     await store.close()
 
 
-async def seed(store, *, failing=True):
-    """A command that fails for three users within five minutes, another one that works, and one failure too few."""
+async def seed(store, *, failing=True, group="ask"):
+    """A command that fails for three users within five minutes, another one that works, and one failure too few.
+
+    ``group`` is the name of the error group that ``make_errors`` gives its failures.
+    """
     ask, play, rare = await store.series_ids([(COMMANDS, "ask"), (COMMANDS, "play"), ("shop", "buy")])
     rows = []
     for number in range(60):
-        person = json.dumps({"user": f"{number % 3:08x}", "guild": "0000000a"})
+        person = json.dumps({"user": f"{number % 3:08x}", "guild": "0000000a", ERROR_GROUP: group.rjust(16, "0")})
         outcome = Outcome.ERROR if failing and number % 2 else Outcome.OK
         error = "ValueError: no node ask" if outcome else None
         rows.append((ask, NOW - 240_000_000 + number * 1_000_000, 20_000, outcome, error, person))
@@ -353,7 +356,7 @@ async def test_facts_are_read_from_the_store(store):
 
 
 async def test_a_finding_leads_to_the_error_that_an_inner_operation_raised(store):
-    await seed(store)
+    await seed(store, group="web")
     inner = make_errors("web", NOW - 4 * MINUTE_US, count=30, where=("web", "fetch"), message="no node ask")
     await store.errors.add([inner])
     attention, query = reader(store)

@@ -1,4 +1,4 @@
-"""Error groups of a range: their trend, what is new, and which of them failures with a text belong to."""
+"""Error groups of a range: their trend, what is new, and which of them failures belong to."""
 
 import pytest
 from factories import make_errors
@@ -17,7 +17,7 @@ from cogmeter.query.query import Query
 from cogmeter.query.records import Period, Range, UnknownNameError
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
-from cogmeter_storage.model import DAY_US, HOUR_US, FailureGroup, Marker, OperationRecord, Outcome
+from cogmeter_storage.model import DAY_US, ERROR_GROUP, HOUR_US, FailureGroup, Marker, OperationRecord, Outcome
 
 TODAY_US = 20_000 * DAY_US
 NOW_US = TODAY_US + 17 * HOUR_US
@@ -143,65 +143,44 @@ async def test_details_have_the_examples_and_the_running_version(store, query):
     assert await error_details(query, 2) is None
 
 
-def failures(error, service="knowledge-graph", operation="query"):
-    example = OperationRecord(1, service, operation, NOW_US, NOW_US, Outcome.ERROR, error, {})
+def failures(error, service, operation, fingerprint):
+    metadata = {} if fingerprint is None else {ERROR_GROUP: fingerprint.rjust(16, "0")}
+    example = OperationRecord(1, service, operation, NOW_US, NOW_US, Outcome.ERROR, error, metadata)
     return FailureGroup(service, operation, error, Outcome.ERROR, 1, NOW_US, NOW_US, example, truncated=False)
 
 
-async def test_failures_with_a_text_belong_to_the_only_group_of_their_type_and_operation(store):
+async def test_failures_belong_to_the_group_that_their_operations_name_however_their_text_reads(store):
     await store.errors.add(
         [
-            make_errors("a", NOW_US),
-            make_errors("b", NOW_US),
-            make_errors("c", NOW_US, type="bot.graph.NodeError", message="gone"),
-            make_errors("d", NOW_US, type="bot.graph.NodeError", message="gone", kind=ErrorKind.LOGGED),
+            make_errors("a", NOW_US, message="gone"),
+            make_errors("b", NOW_US, message="gone", where=("web", "fetch")),
+            make_errors("c", NOW_US),
+            make_errors("c", NOW_US, kind=ErrorKind.LOGGED),
+            make_errors("d", NOW_US),
+            make_errors("d", NOW_US, kind=ErrorKind.LOGGED, where=("discord.commands", "ask")),
         ]
     )
     groups = await store.errors.groups(TODAY_US, NOW_US + 1)
-    by_text = {
-        "ValueError: no node a": "no node a",  # of two groups, the one with this message
-        "ValueError: no node x": None,
-        "NodeError: other": "gone",  # of a failed and a logged group, the failed one
-        "KeyError: 'a'": None,
+    expected = {
+        "a": ("a", ErrorKind.FAILED),
+        "b": ("b", ErrorKind.FAILED),  # an operation inside this one raised it
+        "c": ("c", ErrorKind.FAILED),
+        "d": ("d", ErrorKind.LOGGED),  # the command logged its error before it failed, and is counted there
+        "x": None,  # its errors were dropped
+        None: None,  # a failure without an exception
     }
-    for text, message in by_text.items():
-        group = group_of_failures(failures(text), groups)
-        assert (group and group.message) == message, text
-        assert group is None or group.kind is ErrorKind.FAILED
-    assert group_of_failures(failures("NodeError: other", operation="other"), groups) is None
-
-
-async def test_an_error_that_another_operation_raised_is_found_there_by_its_text(store):
-    await store.errors.add(
-        [
-            make_errors("a", NOW_US, where=("web", "fetch"), message="no host 17"),
-            make_errors("b", NOW_US, where=("web", "fetch"), message="no host 18", kind=ErrorKind.LOGGED),
-            make_errors("c", NOW_US, where=("web", "fetch"), message="gone"),
-            make_errors("d", NOW_US, where=("graph", "query"), message="gone"),
-            make_errors("e", NOW_US, where=("discord.tasks", "Feeds.read"), message="no host 17"),  # inside no command
-            make_errors("f", NOW_US - HOUR_US, where=("web", "fetch"), message="late 1"),
-            make_errors("g", NOW_US, where=("graph", "query"), message="late 2"),
-        ]
-    )
-    groups = await store.errors.groups(TODAY_US, NOW_US + 1)
-    by_text = {
-        "ValueError: no host 23": "no host 17",
-        "ValueError: gone": None,  # which of two raised it is not known
-        "ValueError: late 3": "late 2",  # of two, the one that was raised at that time
-        "KeyError: no host 17": None,
-    }
-    for text, message in by_text.items():
-        group = group_of_failures(failures(text, "discord.commands", "ask"), groups)
-        assert (group and group.message) == message, text
+    for fingerprint, identity in expected.items():
+        group = group_of_failures(failures("ValueError: gone", "discord.commands", "ask", fingerprint), groups)
+        assert (group and (group.fingerprint.lstrip("0"), group.kind)) == identity, fingerprint
 
 
 async def test_the_inner_errors_of_a_service_are_its_failures_that_another_operation_counts(store, query):
     ids = await store.series_ids([("discord.commands", "ask"), ("web", "fetch")])
     rows = [
         (ids[0], NOW_US - 3, 9, Outcome.ERROR, "ValueError: no node own", None),
-        (ids[0], NOW_US - 2, 9, Outcome.ERROR, "ValueError: no host", None),
-        (ids[0], NOW_US - 1, 9, Outcome.ERROR, "ValueError: no host", None),
-        (ids[1], NOW_US - 2, 5, Outcome.ERROR, "ValueError: no host", None),
+        (ids[0], NOW_US - 2, 9, Outcome.ERROR, "ValueError: no host", '{"error_group": "000000000000host"}'),
+        (ids[0], NOW_US - 1, 9, Outcome.ERROR, "ValueError: no host", '{"error_group": "000000000000host"}'),
+        (ids[1], NOW_US - 2, 5, Outcome.ERROR, "ValueError: no host", '{"error_group": "000000000000host"}'),
     ]
     await store.append([rows], now_us=NOW_US)
     await store.errors.add([make_errors("host", NOW_US, where=("web", "fetch"), message="no host")])

@@ -13,13 +13,16 @@ import logging
 import os
 import pickle
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cogmeter.recording.buffer import FIELDS
 from cogmeter.recording.recorder import Recorder
+from cogmeter_storage.model import ERROR_GROUP, FAILURES
 
 SHARED = ValueError("one for all")
 SEQUENCES = int(os.environ.get("COGMETER_ERROR_SEQUENCES", "150"))
@@ -61,6 +64,12 @@ class World(logging.Handler):
     def counted(self) -> int:
         batches = iter(self.recorder.errors.take, [])
         return sum(sum(batch.counts.values()) for found in batches for batch in found)
+
+    def named_groups(self) -> Iterator[str | None]:
+        """Yield the error group that each failed operation names, oldest first."""
+        for _, _, _, outcome, extra in zip(*[iter(self.recorder.buffer.take())] * FIELDS, strict=True):
+            if outcome in FAILURES:
+                yield extra[1] and extra[1].get(ERROR_GROUP)
 
     def raised(self, error: BaseException, cause: BaseException | None = None) -> BaseException:
         """Note that an exception is about to begin a failure, or to continue that of its cause."""
@@ -215,7 +224,10 @@ async def outcome_of(program):
         for step in program:
             with contextlib.suppress(Exception):
                 await block(world, [step])
-        return world.counted, world.expected
+        named = list(world.named_groups())
+        batches = list(iter(world.recorder.errors.take, []))
+        assert set(named) <= {batch.fingerprint for found in batches for batch in found}
+        return sum(sum(batch.counts.values()) for found in batches for batch in found), world.expected
 
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -243,6 +255,51 @@ def fail_here():
 
 def raise_shared():
     raise SHARED
+
+
+def test_failures_with_one_text_name_the_group_of_the_place_that_raised_them(world):
+    def refuse():
+        raise FailureError("no answer")
+
+    def fail_inside():
+        with world.recorder.operation("ai", "answer"):
+            raise FailureError("no answer")
+
+    def wrap():
+        try:
+            fail_inside()
+        except FailureError as error:
+            raise RuntimeError("no answer") from error
+
+    for step in (refuse, fail_inside, wrap):
+        with contextlib.suppress(FailureError, RuntimeError), world.recorder.operation("discord.commands", "ask"):
+            step()
+
+    own, inside, passed_on, inside_again, wrapped = world.named_groups()
+    assert own != inside
+    assert inside == passed_on == inside_again == wrapped
+    counted = {batch.fingerprint: batch.counts for batch in world.recorder.errors.take()}
+    assert {place[:2]: count for place, count in counted[own].items()} == {("discord.commands", "ask"): 1}
+    assert {place[:2]: count for place, count in counted[inside].items()} == {("ai", "answer"): 2}
+
+
+def test_an_exception_that_fails_again_elsewhere_names_the_group_of_its_new_place(world):
+    def first():
+        raise SHARED
+
+    def second():
+        raise SHARED
+
+    def run(step):
+        with contextlib.suppress(ValueError), world.recorder.operation("host", "operation"):
+            step()
+
+    for step in (first, second, first):
+        run(step)
+
+    groups = list(world.named_groups())
+    assert groups[0] == groups[2] != groups[1]
+    assert {batch.fingerprint for batch in world.recorder.errors.take()} == set(groups)
 
 
 def test_an_exception_that_each_call_raises_is_counted_each_time(world):

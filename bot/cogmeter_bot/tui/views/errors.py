@@ -17,6 +17,7 @@ from cogmeter_bot.tui.grid import Grid, GridRow
 from cogmeter_bot.tui.styles import styled_text
 from cogmeter_bot.tui.views.base import DashboardView
 from cogmeter_storage.errors import headline
+from cogmeter_storage.model import ERROR_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +167,8 @@ def _stack_cells(detail: ErrorGroupDetail | None) -> Iterator[Cell]:
 
 
 def _key(group: ErrorGroupAnswer) -> str:
-    return f"{group.service}\0{group.operation}\0{group.outcome}\0{group.error}"
+    fingerprint = group.example.metadata.get(ERROR_GROUP)  # several places can have one text
+    return f"{group.service}\0{group.operation}\0{group.outcome}\0{group.error}\0{fingerprint}"
 
 
 def _failure_row(group: ErrorGroupAnswer) -> GridRow:

@@ -127,7 +127,7 @@ class Listeners(Surface):
             if outcome in FAILURES and tracing.current() is None:  # in a trace, the recorder knows who is affected
                 metadata.update(run.affected())
                 series = recorder.series(LISTENERS, run.operation)
-                recorder.count_failure(cause, series, run.start_ns, affected=run.affected())
+                metadata.update(recorder.count_failure(cause, series, run.start_ns, affected=run.affected()))
             error = None
         if run.logged_errors:
             metadata["logged_errors"] = run.logged_errors

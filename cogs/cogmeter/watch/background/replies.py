@@ -240,7 +240,7 @@ class Replies:
             cause = cause_of(error)
             text = error_text(cause)
             if outcome in FAILURES:
-                recorder.count_failure(cause, series, run.start_ns, affected=run.affected())
+                metadata.update(recorder.count_failure(cause, series, run.start_ns, affected=run.affected()))
         recorder.add(series, end_ns, duration_ns, 0 if outcome is _OK else int(outcome), (text, metadata))
         if run.ids is not None:
             user, guild = run.ids[:2]

@@ -23,7 +23,7 @@ from cogmeter_storage.model import FAILURES, Outcome
 from cogmeter_storage.usage import DM, GUILD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from cogmeter.watch.interactions.tracker import InteractionTracker
 
@@ -49,7 +49,8 @@ class PrefixCommands(Surface):
     def __init__(self, context: WatchContext) -> None:
         super().__init__(context)
         self._begun: WeakKeyDictionary[Context, PendingInteraction] = WeakKeyDictionary()  # for the public events alone
-        self._ends: WeakKeyDictionary[Context, tuple[Outcome, str | None]] = WeakKeyDictionary()  # of the last call
+        # How the last call of a command ended: outcome, error text, and the metadata that names its error group.
+        self._ends: WeakKeyDictionary[Context, tuple[Outcome, str | None, dict[str, str]]] = WeakKeyDictionary()
 
     def prepare(self) -> None:
         """Hook ``invoke``, which is looked up on the bot at each message, and ``dispatch_error`` of commands."""
@@ -140,17 +141,19 @@ class PrefixCommands(Surface):
                 return
             if error is not None:
                 outcome, cause = outcome_of(error), cause_of(error)
-                self._ends[ctx] = outcome, error_text(cause)
-                self._count(ctx, outcome, cause)
+                self._ends[ctx] = outcome, error_text(cause), self._count(ctx, outcome, cause)
             elif failed:
-                self._ends[ctx] = Outcome.OK, None
+                self._ends[ctx] = Outcome.OK, None, {}
             else:  # the context shows it
                 self._ends.pop(ctx, None)
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _count(self, ctx: Context, outcome: Outcome, cause: BaseException) -> None:
-        """Count the failure of a call now: a bot that overrides ``invoke`` may catch the exception."""
+    def _count(self, ctx: Context, outcome: Outcome, cause: BaseException) -> dict[str, str]:
+        """Count the failure of a call now: a bot that overrides ``invoke`` may catch the exception.
+
+        Return the metadata that names its error group.
+        """
         pending = _running()
         if outcome in FAILURES and pending is not None and not pending.own:
             recorder = self.context.recorder
@@ -158,7 +161,8 @@ class PrefixCommands(Surface):
                 service_names.COMMANDS, fitted(ctx.command.qualified_name) if ctx.command else UNKNOWN
             )
             affected = pending.affected(outcome, 0)
-            recorder.count_failure(cause, series, pending.start_ns, affected=affected)
+            return recorder.count_failure(cause, series, pending.start_ns, affected=affected)
+        return {}
 
     def _pending(self, ctx: Context, hook: Hook) -> PendingInteraction | None:
         """Begin an invocation; return None for a message that is not a command and does not look like one."""
@@ -194,8 +198,16 @@ class PrefixCommands(Surface):
         except Exception as fault:  # noqa: BLE001 - our fault must not take the place of the host's exception
             hook.fault(fault)
 
-    def _finish(self, pending: PendingInteraction, outcome: Outcome, error: str | None = None) -> None:
-        self.context.tracker.finish(pending, service_names.COMMANDS, pending.label, outcome=outcome, error=error)
+    def _finish(
+        self,
+        pending: PendingInteraction,
+        outcome: Outcome,
+        error: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.context.tracker.finish(
+            pending, service_names.COMMANDS, pending.label, outcome=outcome, error=error, metadata=metadata
+        )
 
     def _see_all(self) -> None:
         bot = bot_of(self.context.bot)

@@ -284,7 +284,8 @@ class InteractionTracker:
             metadata = {**(metadata or {}), "logged_errors": pending.running.logged_errors}
         series = self.recorder.series(service[:100], operation[:100])
         if outcome in FAILURES and isinstance(error, BaseException):
-            self.recorder.count_failure(error, series, pending.start_ns, affected=affected)
+            found = self.recorder.count_failure(error, series, pending.start_ns, affected=affected)
+            metadata = {**(metadata or {}), **found}
         extra = (text, metadata) if text is not None or metadata else None
         self.recorder.add(series, end_ns, duration_ns, int(outcome), extra)
         who = pending.who

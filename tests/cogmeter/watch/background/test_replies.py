@@ -26,7 +26,7 @@ from cogmeter.watch.logged_errors import LoggedErrors
 from cogmeter.watch.rest.rest import Rest
 from cogmeter.watch.unhandled_errors import UnhandledErrors
 from cogmeter_storage import Outcome
-from cogmeter_storage.model import OperationRecord
+from cogmeter_storage.model import ERROR_GROUP, OperationRecord
 
 SURFACES = (Arrivals, SlashCommands, PrefixCommands, Listeners, Rest, UnhandledErrors, LoggedErrors)
 REPLIES, LISTENERS, COMMANDS = "discord.replies", "discord.listeners", "discord.commands"
@@ -412,11 +412,11 @@ async def test_a_failed_reply_has_its_error_its_people_and_a_link(
     guild = ready_bot.guilds[0]
     hashes = dict(people.of(Who(message["author"]["id"], guild.id, None, 0)))
     assert (reply.outcome, reply.error) == (Outcome.ERROR, "LookupError: no answer")
-    assert reply.metadata == hashes | {"first_ms": reply.metadata["first_ms"]}
     operation = OperationRecord(1, REPLIES, "on_message", time.time_ns() // 1000, 5, Outcome.ERROR, None, hashes)
     link = f"https://discord.com/channels/{guild.id}/{message['channel_id']}/{message['id']}"
     assert people.url_of(operation) == link
     (batch,) = recorder.errors.take()
+    assert reply.metadata == hashes | {"first_ms": reply.metadata["first_ms"], ERROR_GROUP: batch.fingerprint}
     assert (batch.type, batch.users, batch.guilds) == ("LookupError", {hashes["user"]}, {hashes["guild"]})
     assert sum(batch.counts.values()) == 1
     assert recorded(LISTENERS) == []
@@ -554,8 +554,9 @@ async def test_errors_of_other_events_affect_the_user_that_the_event_names(
         await discord_server.settled()
     hashes = people.of(Who(member.id, member.guild.id, None, 0))
     (one,) = recorded(LISTENERS)
-    assert one.metadata == {**hashes, "logged_errors": 1}
     batches = recorder.errors.take()
+    (raised,) = [batch for batch in batches if batch.type == "KeyError"]
+    assert one.metadata == {**hashes, "logged_errors": 1, ERROR_GROUP: raised.fingerprint}
     assert {batch.type for batch in batches} == {"logging.ERROR", "KeyError"}
     assert {(batch.users, batch.guilds) for batch in batches} == {
         (frozenset({hashes["user"]}), frozenset({hashes["guild"]}))

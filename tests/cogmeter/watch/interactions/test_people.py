@@ -21,7 +21,7 @@ from cogmeter.watch.interactions.prefix import PrefixCommands
 from cogmeter.watch.interactions.slash import SlashCommands
 from cogmeter.watch.interactions.tracker import InteractionTracker
 from cogmeter_storage import Outcome, open_store
-from cogmeter_storage.model import OperationRecord
+from cogmeter_storage.model import ERROR_GROUP, OperationRecord
 
 USER, GUILD, CHANNEL = 80351110224678912, 197038439483310086, 381887213238583306
 SURFACES = (Arrivals, SlashCommands, PrefixCommands, Components, Acknowledgement)
@@ -61,7 +61,7 @@ def test_the_same_person_has_the_same_hash_and_another_key_gives_another():
 def test_without_a_key_nothing_is_recorded(tracker, recorded):
     tracker.people.key = None
     tracker.end(tracker.arrive(arrival()), "discord.commands", "ask", KeyError("x"))
-    assert recorded()[0].metadata == {}
+    assert set(recorded()[0].metadata) == {ERROR_GROUP}
     assert tracker.people.url_of(operation({})) is None
 
 
@@ -71,7 +71,7 @@ def test_a_key_that_comes_while_it_is_under_way_counts(tracker, recorded):
     assert pending.affected(Outcome.ERROR, 0) == {}
     tracker.people.key = key
     tracker.end(pending, "discord.commands", "ask", KeyError("x"))
-    assert set(recorded()[0].metadata) == {"user", "guild"}
+    assert set(recorded()[0].metadata) == {"user", "guild", ERROR_GROUP}
 
 
 @pytest.mark.parametrize(
