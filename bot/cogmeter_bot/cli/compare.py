@@ -12,7 +12,12 @@ from cogmeter_bot.cli.text import one_line, zoned
 
 if TYPE_CHECKING:
     from cogmeter.query.comparison import MeasuredChange
-    from cogmeter.schemas.comparison import ComparedPeriodAnswer, ComparisonAnswer, MeasuredChangeAnswer
+    from cogmeter.schemas.comparison import (
+        ComparedPeriodAnswer,
+        ComparisonAnswer,
+        MeasuredChangeAnswer,
+        NewErrorAnswer,
+    )
     from cogmeter_bot.cli.output import Block
 
 STYLES: Final = {"worse": BAD, "better": GOOD}
@@ -30,8 +35,10 @@ def compare(
     """Compare two periods of a SERVICE, of a command, or of all.
 
     A PERIOD is a length such as 24h, a range such as 2025-08-16..2025-08-17 (UTC),
-    or the name of a marker, such as "version 1.4". One marker alone means the
+    or the name of a marker, such as "deployed 1.4". One marker alone means the
     time before and after it.
+
+    Response times are judged by the one of p50 and p95 that changed more clearly.
 
     --check: it became slower, or fails more.
     """
@@ -47,7 +54,7 @@ def compare(
 
 def comparison_page(answer: ComparisonAnswer) -> OutputPage:
     """Return the page of a comparison: the verdicts, the figures, the periods, and new errors."""
-    from cogmeter.render.comparison_text import notes, subject_text, verdict_text
+    from cogmeter.render.comparison_text import around_text, notes, subject_text, verdict_text
     from cogmeter.render.formatting import sentence
 
     operations = (answer.before.operations, answer.after.operations)
@@ -63,12 +70,20 @@ def comparison_page(answer: ComparisonAnswer) -> OutputPage:
     blocks += [
         LabelledValue(name, _period(period)) for name, period in (("Before", answer.before), ("After", answer.after))
     ]
-    blocks += [f"{sentence(note)}." for note in notes(answer.hours, answer.before, answer.after)]
+    since = "" if answer.recorded_since is None else zoned(answer.recorded_since)
+    blocks += [f"{sentence(note)}." for note in notes(answer.hours, answer.before, answer.after, recorded_since=since)]
     if answer.new_errors:
-        errors = [f"{error.count:,}x {one_line(error.type)}: {one_line(error.message)}" for error in answer.new_errors]
-        blocks.append(Listing("New Errors", errors, cut=True))
-    between = "" if answer.marker is None else f" (before and after {one_line(answer.marker.name)})"
+        blocks.append(Listing("New Errors", [_new_error(error) for error in answer.new_errors], cut=True))
+    between = "" if answer.marker is None else f" ({around_text(one_line(answer.marker.name))})"
     return OutputPage(f"Comparison of {one_line(subject_text(answer.service, answer.operation))}{between}", blocks)
+
+
+def _new_error(error: NewErrorAnswer) -> str:
+    """Return the count, type, place and message of an error; several places can have the same message."""
+    from cogmeter.render.error_text import place_text, type_text
+
+    place = "" if error.place is None else f" in {one_line(place_text(error.place))}"
+    return f"{error.count:,}x {one_line(type_text(error.type))}{place}: {one_line(error.message)}"
 
 
 def _style(change: MeasuredChangeAnswer) -> str:

@@ -28,6 +28,7 @@ from cogmeter.query.comparison_samples import read_samples
 from cogmeter.query.records import Range
 from cogmeter.recording.service_names import in_background
 from cogmeter_storage.histogram import BUCKETS, upper_bound_of
+from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ class ChangeVerdict(enum.StrEnum):
     BETTER = "better"
     UNCHANGED = "unchanged"  # no change that is certain and noticeable
     TOO_FEW = "too_few"  # not enough operations
+    NOT_JUDGED = "not_judged"  # of p50 and p95 the one that changed less clearly: the other one decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class MeasuredChange:
     statistic: str  # what is compared: p50, p95, error_rate or throughput
     before: float | None
     after: float | None
-    p_value: float  # the probability of such a difference by chance
+    p_value: float | None  # the probability of such a difference by chance; None if it is not judged
 
     @property
     def ratio(self) -> float | None:
@@ -117,7 +119,9 @@ class Comparison:
     throughput: MeasuredChange
     edges_us: tuple[float, ...]  # of the bars of the distributions: one more than bars; empty without operations
     hours: int  # hours of the day that are compared
-    new_errors: tuple[ErrorGroup, ...] = ()  # groups that were first seen in the second period, most frequent first
+    recorded_since_us: int | None = None  # the first record, if the first period begins before it
+    # Groups that were first seen in the second period, most frequent first; none if nothing was recorded in the first.
+    new_errors: tuple[ErrorGroup, ...] = ()
 
     @property
     def range(self) -> Range:
@@ -179,7 +183,12 @@ async def compare(
     groups = dict.fromkeys(ids, 0)
     (earlier,), (later,) = [await read_samples(query, groups, span) for span in (periods.before, periods.after)]
     found = await asyncio.to_thread(_compared, service, operation, periods, earlier, later)
-    return dataclasses.replace(found, new_errors=await _new_errors(query, service, operation, periods.after))
+    first_us = await query.store.first_us()
+    if first_us is None or first_us < periods.before.since_us + MINUTE_US:
+        first_us = None
+    recorded = first_us is None or first_us < periods.before.until_us
+    new_errors = await _new_errors(query, service, operation, periods.after) if recorded else ()
+    return dataclasses.replace(found, recorded_since_us=first_us, new_errors=new_errors)
 
 
 async def _new_errors(query: Query, service: str | None, operation: str | None, span: Range) -> tuple[ErrorGroup, ...]:
@@ -223,15 +232,15 @@ def changes(tested: Tested) -> tuple[MeasuredChange, MeasuredChange, MeasuredCha
         MeasuredChange(
             _verdict(tested, more and errors >= NOTICEABLE_RATE, fewer and errors <= -NOTICEABLE_RATE),
             "error_rate",
-            before.error_rate,
-            after.error_rate,
+            before.error_rate if tested.operations[0] else None,
+            after.error_rate if tested.operations[1] else None,
             min(tested.failures[:2]),
         ),
         MeasuredChange(
             _verdict(tested, certain and volume <= -NOTICEABLE_VOLUME, certain and volume >= NOTICEABLE_VOLUME),
             "throughput",
-            before.per_minute,
-            after.per_minute,
+            before.per_minute if tested.operations[0] else None,
+            after.per_minute if tested.operations[1] else None,
             min(tested.throughput[:2]),
         ),
     )
@@ -294,8 +303,9 @@ def _verdict(tested: Tested, worse: bool, better: bool) -> ChangeVerdict:
 def _percentile(tested: Tested, latency: MeasuredChange, name: str) -> MeasuredChange:
     """Return p50 or p95; the verdict on the response times is that of the one which decided it."""
     before, after = (getattr(one, f"{name}_us") for one in tested.figures)
-    verdict = latency.verdict if latency.statistic == name or not tested.enough else ChangeVerdict.UNCHANGED
-    return MeasuredChange(verdict, name, before, after, latency.p_value)
+    if latency.statistic == name or not tested.enough:
+        return MeasuredChange(latency.verdict, name, before, after, latency.p_value)
+    return MeasuredChange(ChangeVerdict.NOT_JUDGED, name, before, after, None)
 
 
 def _distribution(strata: Strata) -> tuple[tuple[float, ...], tuple[tuple[float, ...], tuple[float, ...]]]:

@@ -92,8 +92,8 @@ def around(
     since_us = max([marker.at_us - LONGEST_US, *earlier, 0])
     until_us = min(_next_change(marker.at_us, markers), marker.at_us + longest_us, now_us)
     return ComparisonPeriods(
-        Range(since_us // MINUTE_US * MINUTE_US, marker.at_us, f"before {marker.name}"),
-        Range(marker.at_us, max(until_us, marker.at_us + 1), f"since {marker.name}"),
+        Range(since_us // MINUTE_US * MINUTE_US, marker.at_us, f'before "{marker.name}"'),
+        Range(marker.at_us, max(until_us, marker.at_us + 1), f'since "{marker.name}"'),
         marker,
     )
 
@@ -170,7 +170,7 @@ def _next_change(at_us: int, markers: Sequence[Marker]) -> int:
 def _since(marker: Marker, markers: Sequence[Marker], now_us: int) -> Range:
     """Return the time from a marker to the next change."""
     until_us = min(_next_change(marker.at_us, markers), marker.at_us + LONGEST_US, now_us)
-    return Range(marker.at_us, max(until_us, marker.at_us + 1), f"since {marker.name}")
+    return Range(marker.at_us, max(until_us, marker.at_us + 1), f'since "{marker.name}"')
 
 
 def _later(

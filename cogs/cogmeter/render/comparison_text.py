@@ -30,6 +30,11 @@ def subject_text(service: str | None, operation: str | None) -> str:
     return "all services" if service is None else label(service, operation)
 
 
+def around_text(marker: str) -> str:
+    """Return which periods a marker divides: ``before and after "deployed 1.4"``."""
+    return f'before and after "{marker}"'
+
+
 def verdict_text(change: MeasuredChange, operations: tuple[int, int]) -> str:
     """Return the verdict on one quantity; ``operations`` of both periods."""
     if change.verdict is ChangeVerdict.TOO_FEW:
@@ -67,7 +72,8 @@ def _why_none(change: MeasuredChange) -> str:
     if change.ratio is None or abs(change.ratio) < NOTICEABLE:
         return ""
     text = change_text(change)
-    reason = "is too little to count" if change.is_small and change.p_value < _UNLIKELY else "may be chance"
+    unlikely = change.p_value is not None and change.p_value < _UNLIKELY
+    reason = "is too little to count" if change.is_small and unlikely else "may be chance"
     return "" if text == formatting.SAME else f" ({text} {reason})"
 
 
@@ -118,10 +124,15 @@ class LeftOut(Protocol):
         ...
 
 
-def notes(hours: int, *periods: LeftOut) -> Iterator[str]:
-    """Yield which operations of both periods are left out, and why; ``hours`` of the day are compared."""
+def notes(hours: int, *periods: LeftOut, recorded_since: str = "") -> Iterator[str]:
+    """Yield which operations of both periods are left out, and why; ``hours`` of the day are compared.
+
+    ``recorded_since`` is the time of the first record, if the first period begins before it.
+    """
     warm_up, other_hours = sum(one.warm_up for one in periods), sum(one.other_hours for one in periods)
-    if other_hours:
+    if recorded_since:
+        yield f"nothing was recorded before {recorded_since}"
+    if other_hours and (hours or not recorded_since):
         common = f"only hours of the day that both periods have are compared ({hours} of 24, UTC)"
         none = "the periods have no hour of the day in common yet"
         yield f"{common if hours else none}; left out: {formatting.counted(other_hours, 'operation')}"
@@ -131,16 +142,15 @@ def notes(hours: int, *periods: LeftOut) -> Iterator[str]:
 
 
 def title(comparison: Comparison) -> str:
-    """Return what is compared with what: ``/ask: before and after version 1.4``."""
+    """Return what is compared with what: ``/ask: before and after "version 1.4"``."""
     subject = subject_text(comparison.service, comparison.operation)
     if comparison.marker is not None:
-        return f"{subject}: before and after {comparison.marker.name}"
+        return f"{subject}: {around_text(comparison.marker.name)}"
     return f"{subject}: {comparison.after.range.label} and {comparison.before.range.label}"
 
 
 def _size(change: MeasuredChange) -> str:
-    """Return the relative change: ``38% ``; of errors nothing, because both shares follow."""
-    ratio = change.ratio
-    if change.statistic == "error_rate" or ratio is None:
+    """Return the relative change: ``38% ``, ``12x ``; of errors nothing, because both shares follow."""
+    if change.statistic == "error_rate" or change.ratio is None:
         return ""
-    return f"{min(abs(ratio), 1e6):,.0%} "
+    return f"{change_text(change).partition(' ')[2]} "

@@ -209,7 +209,7 @@ def change(now: float | None, before: float | None, *, previous: str = "") -> st
     if abs(ratio) < NO_CHANGE_BELOW:
         return SAME
     if ratio >= 9.995:
-        return f"▲ {int(min(now / before, 1e6)):,}x{_versus(previous)}"
+        return f"▲ {round(min(now / before, 1e6)):,}x{_versus(previous)}"
     # 100% less is only for a number that fell to 0.
     rounded = round(abs(ratio) * 100) if not -1 < ratio < -0.99 else 99
     return f"{'▲' if ratio > 0 else '▼'} {rounded}%{_versus(previous)}"

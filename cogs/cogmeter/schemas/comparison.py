@@ -10,6 +10,9 @@ from cogmeter.query.comparison import FEWEST, ChangeVerdict, compare
 from cogmeter.schemas import safe
 from cogmeter.schemas.alerts import MarkerAnswer
 from cogmeter.schemas.base import Number, Schema, TimeRange, ms, ms_or_none, rate, rounded
+from cogmeter.schemas.errors import StackFrame
+from cogmeter.schemas.times import Instant
+from cogmeter.times import utc
 
 if TYPE_CHECKING:
     from cogmeter.query.comparison import ComparedPeriod, Comparison, MeasuredChange
@@ -23,13 +26,14 @@ class MeasuredChangeAnswer(Schema):
     """A quantity in both periods."""
 
     verdict: ChangeVerdict = Field(
-        description="worse or better: a confident change; unchanged: no significant one; too_few: not enough operations"
+        description="worse or better: a confident change; unchanged: no significant one; too_few: too few operations; "
+        "not_judged: of p50 and p95 the one that changed less clearly, because the other one decides"
     )
     statistic: str = Field(description="p50, p95 (milliseconds), error_rate (0 to 1) or throughput (per minute)")
     before: Number | None = Field(description="null without operations")
     after: Number | None
     change: Number | None = Field(description="Relative: 0.38 for 38% more; null if there was nothing before")
-    p_value: Number = Field(description="The probability of such a difference by chance")
+    p_value: Number | None = Field(description="The probability of such a difference by chance; null if not judged")
 
     @classmethod
     def of(cls, change: MeasuredChange) -> MeasuredChangeAnswer:
@@ -44,7 +48,7 @@ class MeasuredChangeAnswer(Schema):
             before=values[0],
             after=values[1],
             change=None if change.ratio is None else rounded(min(change.ratio, 1e9), 3),
-            p_value=rounded(change.p_value, DIGITS),
+            p_value=None if change.p_value is None else rounded(change.p_value, DIGITS),
         )
 
 
@@ -90,12 +94,15 @@ class NewErrorAnswer(Schema):
     id: int
     type: str
     message: str
+    place: StackFrame | None = Field(description="The innermost line of the bot's code; null if it is not known")
     count: int
 
     @classmethod
     def of(cls, group: ErrorGroup) -> NewErrorAnswer:
         """Build it from a stored group."""
-        return cls(id=group.id, type=safe.text(group.type), message=safe.text(group.message), count=group.count)
+        place = None if group.place is None else StackFrame.of(group.place)
+        texts = {"type": safe.text(group.type), "message": safe.text(group.message)}
+        return cls(id=group.id, **texts, place=place, count=group.count)
 
 
 class ComparisonAnswer(Schema):
@@ -111,10 +118,13 @@ class ComparisonAnswer(Schema):
     percentiles: list[MeasuredChangeAnswer] = Field(description="p50 and p95")
     errors: MeasuredChangeAnswer
     throughput: MeasuredChangeAnswer
+    recorded_since: Instant | None = Field(description="The first record, if the first period begins before it")
     hours: int = Field(description="Hours of the day that both periods have, and that are compared")
     fewest_operations: int = Field(description="Operations that each period needs for a verdict")
     edges: list[Number] = Field(description="Milliseconds: the edges of the bars of `shares`, one more than bars")
-    new_errors: list[NewErrorAnswer] = Field(description="Most frequent first")
+    new_errors: list[NewErrorAnswer] = Field(
+        description="First seen in the second period, most frequent first; empty if nothing was recorded in the first"
+    )
 
     @classmethod
     def of(cls, found: Comparison) -> ComparisonAnswer:
@@ -130,6 +140,7 @@ class ComparisonAnswer(Schema):
             percentiles=[MeasuredChangeAnswer.of(one) for one in found.percentiles],
             errors=MeasuredChangeAnswer.of(found.errors),
             throughput=MeasuredChangeAnswer.of(found.throughput),
+            recorded_since=None if found.recorded_since_us is None else utc(found.recorded_since_us),
             hours=found.hours,
             fewest_operations=FEWEST,
             edges=[ms(edge) for edge in found.edges_us],

@@ -22,7 +22,7 @@ def test_the_verdict_is_first_and_both_periods_follow(cogmeter, deployed):
     code, out, err = cogmeter("compare", "/ask", "--tz", "UTC")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "Comparison of /ask (before and after version 1.4)"
+    assert lines[0] == 'Comparison of /ask (before and after "version 1.4")'
     assert lines[2].startswith("Response times: Confident: ")
     assert "slower (p" in lines[2]
     assert "Errors: No significant change" in lines

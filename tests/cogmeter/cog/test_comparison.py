@@ -22,7 +22,7 @@ async def test_a_slower_command_is_named_with_its_size_and_both_counts(move_in):
         await deployed(home.monitor, slower=1.4)
         result = await home.owner.slash(home.channel, "perf compare", service="/ask")
         (embed,) = result.response.embeds
-    assert embed.title == "Compare /ask: before and after version 1.4"
+    assert embed.title == 'Compare /ask: before and after "version 1.4"'
     first, *rest = embed.description.splitlines()
     assert re.fullmatch(r"\*\*Confident: (3|4)\d% slower \(p\d\d \d+ ms to \d+ ms\)\*\*", first)
     assert "Errors: no significant change" in rest

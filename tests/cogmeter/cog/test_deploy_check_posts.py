@@ -89,7 +89,7 @@ async def test_the_buttons_answer_after_a_reload(move_in):
         await home.env.settle()
         result = await home.owner.click(messages(home)[0], label="Details")
         details = result.response.embeds[0]
-        assert details.title == "Compare /ask: before and after version 1.4"
+        assert details.title == 'Compare /ask: before and after "version 1.4"'
         posted = re.search(r"\d+% slower \(p\d\d .* to .*?\)", messages(home)[0].embeds[0].description)[0]
         assert posted in details.description
         await home.owner.click(messages(home)[0], label="Mute 7 d")

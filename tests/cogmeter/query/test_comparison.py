@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from factories import make_errors
 
 from cogmeter.query.comparison import FEWEST, ChangeVerdict, compare
 from cogmeter.query.comparison_periods import UnknownPeriodError, comparison_periods
@@ -72,7 +73,24 @@ async def test_a_slower_tail_is_found_though_the_median_stays(store):
     await record(store, operations(rng, DEPLOY_US - DAY_US, DEPLOY_US, 500), later, markers=VERSION)
     found = await compare(query(store), "/ask")
     assert (found.latency.verdict, found.latency.statistic) == (ChangeVerdict.WORSE, "p95")
-    assert [one.verdict for one in found.percentiles] == [ChangeVerdict.UNCHANGED, ChangeVerdict.WORSE]
+    assert [one.verdict for one in found.percentiles] == [ChangeVerdict.NOT_JUDGED, ChangeVerdict.WORSE]
+    assert [one.p_value for one in found.percentiles] == [None, found.latency.p_value]
+
+
+async def test_a_period_before_the_first_record_says_so_and_makes_no_error_new(store):
+    rng = np.random.default_rng(2)
+    await record(store, operations(rng, DEPLOY_US, NOW_US, 500))
+    await store.errors.add([make_errors("a", NOW_US - HOUR_US, where=("discord.commands", "ask"))])
+    first_us = await store.first_us()
+    found = await compare(query(store), "/ask", before="2 days", after=f"{(NOW_US - DEPLOY_US) // HOUR_US}h")
+    assert (found.recorded_since_us, found.new_errors) == (first_us, ())
+    assert found.before.operations == 0
+    assert {change.before for change in (*found.percentiles, found.errors, found.throughput)} == {None}
+    later = await compare(query(store), "/ask", before="2 days", after="1h")
+    assert later.recorded_since_us == first_us
+    assert [group.message for group in later.new_errors] == ["no node a"]
+    inside = await compare(query(store), "/ask", before="2027-01-15T00:00..2027-01-15T06:00", after="1h")
+    assert inside.recorded_since_us is None
 
 
 async def test_more_errors_are_found(store):

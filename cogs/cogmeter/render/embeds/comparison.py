@@ -42,7 +42,9 @@ def comparison_embed(
     lines = [f"**{comparison_text.headline(comparison)}**"]
     if comparison.verdict is not ChangeVerdict.TOO_FEW:
         lines += [f"{name}: {text}" for name, text in comparison_text.verdicts(comparison)]
-    notes = comparison_text.notes(comparison.hours, comparison.before, comparison.after)
+    first_us = comparison.recorded_since_us
+    since = "" if first_us is None else f"{formatting.clock_time(first_us, with_date=True)} UTC"
+    notes = comparison_text.notes(comparison.hours, comparison.before, comparison.after, recorded_since=since)
     lines += [f"{formatting.sentence(note)}." for note in notes]
     if link:
         lines.append(dashboard_line(link))

@@ -63,6 +63,8 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
     except UnknownPeriodError as error:
         raise period_problem(error) from None
     markers = await offered_markers(view.query)
+    first_us = found.recorded_since_us
+    since = "" if first_us is None else f"{formatting.clock_time(first_us, with_date=True)} UTC"
     return await page_response(
         view,
         "comparison.html",
@@ -70,7 +72,7 @@ async def show_comparison(view: PageView[ComparisonPageParams]) -> web.Response:
         comparison=found,
         subject=comparison_text.subject_text(found.service, found.operation),
         headline=comparison_text.headline(found),
-        notes=list(comparison_text.notes(found.hours, found.before, found.after)),
+        notes=list(comparison_text.notes(found.hours, found.before, found.after, recorded_since=since)),
         verdicts=comparison_text.verdicts(found),
         rows=(*found.percentiles, found.errors, found.throughput),
         words=comparison_text,

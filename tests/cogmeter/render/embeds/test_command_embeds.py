@@ -96,10 +96,9 @@ reports = st.builds(
     SlowReport, st.just(SPAN), st.none() | names, st.none() | names,
     many(runs).filter(len).map(lambda some: some[:10]), st.none() | profiles,
 )  # fmt: skip
+VERDICTS = [verdict for verdict in ChangeVerdict if verdict is not ChangeVerdict.NOT_JUDGED]  # of one of p50 and p95
 changes = {
-    statistic: st.builds(
-        MeasuredChange, st.sampled_from(ChangeVerdict), st.just(statistic), values, values, st.just(0.1)
-    )
+    statistic: st.builds(MeasuredChange, st.sampled_from(VERDICTS), st.just(statistic), values, values, st.just(0.1))
     for statistic in ("p50", "p95", "error_rate", "throughput")
 }
 compared = st.builds(
@@ -119,7 +118,7 @@ markers = st.none() | names.map(lambda name: Marker(NOW_US, "version", name))
 comparisons = st.builds(
     Comparison, st.none() | names, st.none() | names, markers,
     compared, compared, changes["p95"], st.tuples(changes["p50"], changes["p95"]), changes["error_rate"],
-    changes["throughput"], st.just(()), st.integers(0, 24), many(groups),
+    changes["throughput"], st.just(()), st.integers(0, 24), st.sampled_from((None, NOW_US)), many(groups),
 )  # fmt: skip
 sums = st.builds(CostSums, amounts, amounts, amounts, amounts, amounts, amounts)
 forecasts = st.builds(CostForecast, amounts, st.just(0), st.integers(0, 30), st.none() | amounts, amounts, amounts)
