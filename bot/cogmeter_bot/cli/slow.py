@@ -142,12 +142,14 @@ def run_title(run: SlowRunAnswer) -> str:
 
 def run_lines(run: SlowRunAnswer) -> list[str]:
     """Return the sentences of a run, its first output, and a line with a bar for each part."""
+    from cogmeter.render.slow_text import shared_lines
+
     lines = [*_sentences(run), *(_part_lines(run.parts, run.duration) if run.traced else ())]
     if run.error:
         lines.insert(0, one_line(run.error, 200))
     if run.first_output is not None:
         lines.append(f"first output after {duration(run.first_output)}")
-    return lines
+    return [*lines, *shared_lines(run.shared * 1000, run.duration * 1000)]
 
 
 def _part_lines(parts: Mapping[str, float], whole_ms: float) -> list[str]:

@@ -53,6 +53,7 @@ class TimeShare:
 
     parts: Mapping[TimePart, float]  # all parts; their sum is the duration
     unnamed_us: float  # of own code: no recorded step covers it
+    shared_us: float = 0.0  # calls of several kinds ran, or the loop was blocked during one
 
     @property
     def whole_us(self) -> float:
@@ -77,11 +78,13 @@ def time_share(duration_us: int, spans: Collection[SpanRecord]) -> TimeShare:
     """Return how a run of this duration is divided among the parts of its spans; what lies outside of it is cut off."""
     parts: dict[TimePart, float] = dict.fromkeys(TimePart, 0.0)
     running: Counter[TimePart] = Counter()
-    unnamed_us, at_us = 0.0, 0
+    unnamed_us, shared_us, at_us = 0.0, 0.0, 0
     for until_us, part, step in (*_borders(duration_us, spans), (duration_us, TimePart.OWN, 0)):
         length_us = until_us - at_us
         if length_us:
             calls: list[TimePart] = [one for one in TimePart if one is not TimePart.OWN and running[one]]
+            if len(calls) > 1:
+                shared_us += length_us
             if TimePart.BLOCKED in calls:
                 calls = [TimePart.BLOCKED]
             for one in calls or (TimePart.OWN,):
@@ -90,7 +93,7 @@ def time_share(duration_us: int, spans: Collection[SpanRecord]) -> TimeShare:
                 unnamed_us += length_us
         at_us = until_us
         running[part] += step
-    return TimeShare(parts, unnamed_us)
+    return TimeShare(parts, unnamed_us, shared_us)
 
 
 def covered_us(duration_us: int, spans: Collection[SpanRecord]) -> float:

@@ -92,7 +92,17 @@ def note_lines(run: SlowRun) -> list[str]:
     orphans = sum(span.parent not in known and span.parent != 0 for span in run.trace.spans)
     if orphans:
         notes.append(f"The step around {formatting.counted(orphans, 'part')} was not recorded.")
-    return notes
+    return [*notes, *shared_lines(run.time.shared_us, run.time.whole_us)]
+
+
+def shared_lines(shared_us: float, whole_us: float) -> list[str]:
+    """Return why the parts of a run are shorter than its calls, if that is a considerable part of it."""
+    if shared_us < max(_LEAST_SHARE * whole_us, 1):
+        return []
+    text = "calls of several kinds ran at once, or the event loop was blocked during one"
+    return [
+        f"For {formatting.duration(shared_us)}, {text}. Each moment counts once: parts are shorter than their calls."
+    ]
 
 
 def part_lines(parts: Mapping[TimePart, float]) -> list[tuple[TimePart, str]]:

@@ -69,6 +69,10 @@ class SlowRunAnswer(Schema):
     first_output: Number | None = Field(description="Milliseconds until the user saw something; null if not known")
     parts: dict[str, Number] = Field(description=PARTS)
     not_broken_down: Number = Field(description="Milliseconds of own code inside no recorded step")
+    shared: Number = Field(
+        description="Milliseconds in which calls of several kinds ran, or the event loop was blocked during one: each "
+        "moment counts once, so parts are shorter than their calls"
+    )
     slowest_step: str | None = Field(description="The operation with most of the largest part; null if none is known")
     slowest_step_time: Number | None = Field(description="Its share of that part in milliseconds")
     patterns: list[PatternAnswer] = Field(description="Known reasons, the most expensive first")
@@ -92,6 +96,7 @@ class SlowRunAnswer(Schema):
             first_output=None if run.first_output_us is None else ms(run.first_output_us),
             parts=_by_key(run.time.parts),
             not_broken_down=ms(round(run.time.unnamed_us)),
+            shared=ms(round(run.time.shared_us)),
             slowest_step=step and safe.text(step[0]),
             slowest_step_time=step and ms(step[1]),
             patterns=[PatternAnswer.of(match) for match in run.patterns],

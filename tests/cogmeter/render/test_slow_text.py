@@ -83,6 +83,14 @@ def test_notes_name_parts_that_are_missing_outlast_the_run_or_have_lost_their_st
     assert note_lines(run(1_000, span(1, "http.x", 0, 1_000))) == []
 
 
+def test_a_part_that_is_shorter_than_its_calls_says_why():
+    blocked = run(67_000_000, span(1, "http.x", 0, 67_000_000), span(2, "discord.stalls", 0, 1_100_000))
+    assert part_lines(blocked.time.parts)[0][1].startswith("other hosts 1 min 6 s")
+    (note,) = note_lines(blocked)
+    assert note.startswith("For 1.1 s, calls of several kinds ran at once, or the event loop was blocked during one. ")
+    assert note_lines(run(67_000_000, span(1, "http.x", 0, 67_000_000), span(2, "discord.stalls", 0, 1_000))) == []
+
+
 def test_parts_are_listed_by_time_without_those_that_do_not_matter():
     parts = dict.fromkeys(TimePart, 0.0) | {TimePart.OWN: 1_000.0, TimePart.HOST: 3_000.0, TimePart.REST: 1.0}
     assert [text for _, text in part_lines(parts)] == ["other hosts 3 ms (75%)", "own code 1 ms (25%)"]
