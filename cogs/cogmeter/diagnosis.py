@@ -87,6 +87,7 @@ class Finding:
     text: str
     advice: str = ""
     listed: bool = False  # also where passed checks are only counted
+    known: bool = True  # False: it did not fail, but there was nothing to judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ NO_PAST_ALERTS: Final = "No alert in this period. `--period 30d` looks further b
 def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
     """List active alerts, and with --history past ones.
 
-    With --since, --until or --period, list the alerts that were last measured in that range, as with --history.
+    With --since, --until or --period, list the alerts that were active in that range, as with --history.
 
     --check: a listed alert is active.
     """
@@ -44,12 +44,13 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
 
     history = history or options.has_range
     time_range = options.time_range("7d")
-    matching = options.query(lambda source: _alerts(source, "history" if history else "active", options.services))
+    state = "history" if history else "active"
+    matching = options.query(lambda source: _alerts(source, state, options.services), present=not history)
     if history:
-        # Without an end, an alert that was measured after this command began counts, too.
+        # Without an end, an alert that began after this command counts, too.
         since_s = time_range.since_us / 1e6
         until_s = time_range.until_us / 1e6 if options.until is not None else math.inf
-        matching = [alert for alert in matching if since_s <= alert.seen_at.timestamp() < until_s]
+        matching = [alert for alert in matching if _overlaps(alert, since_s, until_s)]
     else:
         matching = by_urgency(matching)
     if options.as_json:
@@ -57,9 +58,17 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
     else:
         title = f"Alerts ({range_title(time_range.label)})" if history else "Active Alerts"
         empty = NO_PAST_ALERTS if history else NO_ALERTS
+        if options.services is not None:
+            empty = empty.replace("No alert", f"No alert of {', '.join(map(one_line, options.services))}", 1)
         page = _page(matching[:limit], title, empty, hidden=len(matching) - len(matching[:limit]))
         show(replace(page, blocks=[*page.blocks, *_links(matching, options.settings)]))
     options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))
+
+
+def _overlaps(alert: AlertAnswer, since_s: float, until_s: float) -> bool:
+    """Return whether an alert was active in a range."""
+    ended_at = alert.resolved_at or alert.seen_at
+    return since_s <= ended_at.timestamp() and alert.started_at.timestamp() < until_s
 
 
 async def _alerts(source: Source, state: str, services: tuple[str, ...] | None) -> list[AlertAnswer]:

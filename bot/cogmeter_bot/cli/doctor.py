@@ -55,7 +55,7 @@ def _page(diagnosis: Diagnosis) -> OutputPage:
 def _line(finding: FindingAnswer) -> LabelledValue:
     text = one_line(finding.text)
     if finding.well:
-        return LabelledValue(f"[ok] {one_line(finding.name)}", text)
+        return LabelledValue(f"[{'ok' if finding.known else '--'}] {one_line(finding.name)}", text)
     advice = f". {finding.advice}." if finding.advice else ""
     return LabelledValue(f"[!!] {one_line(finding.name)}", f"{text}{advice}", BAD)
 

@@ -64,16 +64,25 @@ class ReadingOptions:
 
         return await open_source(self.url, self.token, self.database, self.process)
 
-    def query(self, request: Callable[[Source], Awaitable[T]]) -> T:
+    def query(self, request: Callable[[Source], Awaitable[T]], *, present: bool = False) -> T:
         """Open the source, return the result of ``request``, and close the source.
+
+        If the result shows what is ``present``, and not a range that has ended, a line on standard error says that the
+        bot has stopped.
 
         Raises:
             Failure: the source cannot answer.
         """
         from cogmeter_bot.sources.factory import run_query
 
+        async def answer(source: Source) -> tuple[T, str]:
+            return await request(source), await source.stopped() if present and self.until is None else ""
+
         with reporting_errors():
-            return run_query(self.open_source, request)
+            result, stopped = run_query(self.open_source, answer)
+        if stopped:
+            click.echo(f"Note: {stopped}", err=True)
+        return result
 
     @property
     def settings(self) -> Settings:

@@ -63,7 +63,7 @@ def summary(options: ReadingOptions, top: int | None, findings: int) -> None:
     async def request(source: Source) -> tuple[Dashboard, Limits]:
         return await source.dashboard(time_range, options.services, findings=findings), await source.limits()
 
-    dashboard, limits = options.query(request)
+    dashboard, limits = options.query(request, present=True)
     if options.as_json:
         show_json(dashboard)
     else:
@@ -208,7 +208,7 @@ def stats(options: ReadingOptions, service: str, operation: str | None) -> None:
 
     names = tuple(dict.fromkeys((service, *(options.services or ()))))
     time_range = options.time_range("24h")
-    answers, limits = options.query(lambda source: _service_stats(source, names, operation, time_range))
+    answers, limits = options.query(lambda source: _service_stats(source, names, operation, time_range), present=True)
     if options.as_json:
         show_json(*answers)
     else:

@@ -187,6 +187,10 @@ class ApiSource:
         """Implement Source.selection."""
         return await self._get(SelectionAnswer, f"{_API}/selection", self._range(time_range), service=service)
 
+    async def stopped(self) -> str:
+        """Implement Source.stopped; a bot that answers runs."""
+        return ""
+
     async def running(self, *, limit: int) -> RunningPage:
         """Implement Source.running."""
         return await self._get(RunningPage, f"{_API}/running", {"limit": str(limit)})
@@ -238,19 +242,17 @@ class ApiSource:
         monitor = await self._get(HealthAnswer, "/health/performance", {})
         service_health = await self._get(ServicesHealthAnswer, "/health/ai-services", {})
         view = await self.dashboard(time_range, services)
-        monitor_checks = {name: check for name, check in monitor.checks.items() if name not in bot.checks}
         # What runs in the background, such as stalls of the loop, is no service to an owner: all of it is one check.
-        alerting = {name: CheckAnswer.of(check) for name, check in alert_checks(view.alerts).items()}
-        background = {name: check for name, check in service_health.discord.items() if in_background(name)}
-        others = {name: check for name, check in service_health.discord.items() if name not in background}
-        alerting = {name: check for name, check in alerting.items() if name not in background}
+        merged = {name: check for name, check in service_health.discord.items() if in_background(name)}
+        others = {name: check for name, check in service_health.discord.items() if name not in merged}
+        alerting = {name: CheckAnswer.of(one) for name, one in alert_checks(view.alerts).items() if name not in merged}
         fleet = await self.fleet()
         findings = [
             *fleet_finding(fleet.text, len(fleet.processes), well=fleet.alive == fleet.expected),
             *health_findings(bot.checks),
-            *health_findings(monitor_checks, "monitor: "),
+            *health_findings({key: one for key, one in monitor.checks.items() if key not in bot.checks}, "monitor: "),
             *health_findings(service_health.checks | others | alerting, "service "),
-            background_finding(background, services),
+            background_finding(merged, services),
             alerts_finding(view.alerts),
         ]
         failing = {name for name, check in service_health.checks.items() if check.status not in PASSING}

@@ -107,6 +107,10 @@ class Source(Protocol):
         """Return what happened in a range, to all services or to one service or command."""
         ...
 
+    async def stopped(self) -> str:
+        """Return that the bot does not run, so that nothing is known of now; empty if it runs."""
+        ...
+
     async def running(self, *, limit: int) -> RunningPage:
         """Return the operations that run now, longest first; a database raises NotLiveError."""
         ...

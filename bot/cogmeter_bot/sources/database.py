@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from cogmeter.alerts.incident_context import IncidentReader
 from cogmeter.alerts.thresholds.learning import stored_limits
 from cogmeter.diagnosis import MOST, Status
 from cogmeter.diagnostics.attention_reader import Attention
 from cogmeter.diagnostics.bot_state import judge_state
-from cogmeter.diagnostics.judgement import settings_of_bot, stored_health, verdict
+from cogmeter.diagnostics.judgement import settings_of_bot, stored_health
 from cogmeter.diagnostics.process_health import fleet_findings, fleet_health
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
@@ -42,16 +42,14 @@ from cogmeter_bot.sources.diagnosis import (
     alert_window,
     alerts_finding,
     components_of,
-    database_findings,
     past_lines,
     service_findings,
     services_now,
-    stored_components,
     stored_findings,
     with_health_now,
 )
-from cogmeter_bot.sources.freshness import max_age_s
-from cogmeter_bot.sources.stored_state import stored_facts
+from cogmeter_bot.sources.freshness import Freshness, max_age_s
+from cogmeter_bot.sources.stored_state import JudgedNow, judged_now, stored_facts
 from cogmeter_storage import StorageError, open_store
 from cogmeter_storage.alerting import ACTIVE
 from cogmeter_storage.errors import UnknownErrorGroupError
@@ -62,8 +60,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
 
     from cogmeter.alerts.thresholds.limits import Limits
-    from cogmeter.diagnosis import Check, Finding, Verdict
-    from cogmeter.diagnostics.judgement import StoredHealth
     from cogmeter.query.costs import CostGrouping
     from cogmeter.schemas.alerts import AlertAnswer
     from cogmeter.schemas.comparison import ComparisonAnswer
@@ -83,18 +79,6 @@ HINTS: Final = {  # by parameter of an unknown name
     "process": "`cogmeter fleet` lists the processes.",
     "operation": "`cogmeter stats SERVICE --json` lists the operations of a service.",
 }
-
-
-class _JudgedNow(NamedTuple):
-    """The judgement of the alert window that ends now."""
-
-    window: Range
-    findings: list[Finding]  # about the database and the bot that writes it
-    health: StoredHealth  # what the bot stored last
-    stored: list[Check]  # the checks that it stored; empty if it does not run
-    services: list[Check]
-    alerts: list[AlertAnswer]
-    verdict: Verdict
 
 
 class DatabaseSource:
@@ -312,21 +296,14 @@ class DatabaseSource:
             )
         return BotStateAnswer.of(judge_state(facts, at_us=now.window.until_us))
 
-    async def _judged_now(self, limits: Limits) -> _JudgedNow:
-        """Judge the alert window that ends now.
+    async def _judged_now(self, limits: Limits) -> JudgedNow:
+        return await judged_now(self._query, limits, name=self.name, path=self._path)
 
-        Raises:
-            StorageError: the store cannot be read.
-        """
-        at_us = now_us()
-        window = alert_window(limits, at_us)
-        checks, alerts = await services_now(self._query, window, limits)
-        findings = await database_findings(self._store, self.name, self._path, limits, now_us=at_us)
-        oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
-        health = await stored_health(self._store)
-        stored = stored_components(health, alerts) if health.at_us >= oldest_us else []
-        found = verdict(alerts, checks, components_of(findings, stored))
-        return _JudgedNow(window, findings, health, stored, checks, alerts, found)
+    async def stopped(self) -> str:
+        """Implement Source.stopped."""
+        age_s = max_age_s((await self.limits()).settings.sample_interval)
+        with _source_errors():
+            return (await Freshness.read(self._store, age_s, now_us=now_us())).stopped_text()
 
     async def limits(self) -> Limits:
         """Implement Source.limits."""

@@ -73,6 +73,7 @@ class FindingAnswer(Schema):
 
     name: str
     well: bool
+    known: bool = Field(default=True, description="False: it did not fail, but there was nothing to judge")
     text: str
     advice: str
 
@@ -80,14 +81,15 @@ class FindingAnswer(Schema):
     def of(cls, finding: Finding) -> FindingAnswer:
         """Convert a finding; only a failed check has advice."""
         advice = "" if finding.well else finding.advice
-        return cls(name=finding.name, well=finding.well, text=safe.text(finding.text), advice=advice)
+        text = safe.text(finding.text)
+        return cls(name=finding.name, well=finding.well, known=finding.known, text=text, advice=advice)
 
 
 class Diagnosis(Schema):
     """The results of all checks, failed ones first, and the verdict on the bot."""
 
     source: str
-    healthy: bool = Field(description="Every check passes")
+    healthy: bool = Field(description="No check fails")
     status: Status = Field(description="The verdict, as on every surface: the worst of alerts, services, components")
     verdict: str = Field(description="What the verdict follows from")
     findings: list[FindingAnswer]
@@ -126,10 +128,13 @@ class Diagnosis(Schema):
 
     @property
     def result(self) -> str:
-        """The result in words: ``healthy; 8 of 8 external checks pass``."""
+        """The result in words: ``healthy; 7 of 8 external checks pass, 1 is not known``."""
         count, failed = len(self.findings), len(self.failed)
-        verb = formatting.verb(failed or count, "fail" if failed else "pass")
-        return f"{self.status}; {failed or count} of {count} external checks {verb}"
+        unknown = sum(not finding.known for finding in self.findings)
+        shown = failed or count - unknown
+        verb = formatting.verb(shown, "fail" if failed else "pass")
+        rest = f", {unknown} {'is' if unknown == 1 else 'are'} not known" if unknown else ""
+        return f"{self.status}; {shown} of {count} external checks {verb}{rest}"
 
 
 async def database_findings(
@@ -318,7 +323,8 @@ def health_findings(checks: Mapping[str, CheckAnswer], prefix: str = "") -> Iter
 def _finding(prefix: str, name: str, status: Status, reason: str) -> Finding:
     text = reason if status is Status.UNKNOWN else f"{status}: {reason}"
     advice = f"See `cogmeter stats {name}`" if prefix == _SERVICE else "See `/perf doctor` in Discord"
-    return Finding(f"{prefix}{name}", status in PASSING, text, "" if "/perf doctor" in text else advice)
+    advice = "" if "/perf doctor" in text else advice
+    return Finding(f"{prefix}{name}", status in PASSING, text, advice, known=status is not Status.UNKNOWN)
 
 
 def _size(status: StoreStatus, name: str) -> Finding:

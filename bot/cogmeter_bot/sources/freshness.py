@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CONNECTED_SHARDS: Final = "gateway.shards_connected"  # a gauge that is sampled even if nothing happens
 MIN_AGE_S: Final = 120.0
+SECOND_US: Final = 1_000_000
 MISSED_SAMPLES: Final = 4  # before the bot counts as hung
 
 
@@ -49,6 +50,13 @@ class Freshness:
             text = f"{count} connected" if self.shards else "not connected to Discord"
             yield Finding("gateway", self.shards > 0, text, "Check the network and https://discordstatus.com")
 
+    def stopped_text(self) -> str:
+        """Return that the bot does not run, and what that means for what is shown of now; empty if it runs."""
+        age = self._age()
+        if age.well or not self.newest_us or self.newest_us > self.now_us:
+            return ""
+        return f"{age.advice.partition(':')[0]}: {age.text}. Active alerts and states are from that time."
+
     def _age(self) -> Finding:
         age_us = self.now_us - self.newest_us
         if not self.newest_us:
@@ -57,6 +65,7 @@ class Freshness:
             text = f"the last record is {formatting.duration(-age_us)} in the future: the clock is or was wrong"
             advice = "Set this machine's clock. If it is right, restart the bot: it moves such records aside"
             return Finding("freshness", well=False, text=text, advice=advice)
-        text = f"the last record is {formatting.duration(max(age_us, 0))} old"
+        age_text = "less than 1 s" if age_us < SECOND_US else formatting.duration(age_us)
+        text = f"the last record is {age_text} old"
         advice = "The bot does not run or does not respond: see its log"
         return Finding("freshness", age_us <= self.max_age_s * 1e6, text, advice)

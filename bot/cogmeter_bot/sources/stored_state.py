@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogmeter.diagnosis import BAD, MOST_SHARDS, STALE_S, Check, ServiceHealth, ShardState, Status
 from cogmeter.diagnostics.bot_state import StateFacts, background_runs
+from cogmeter.diagnostics.judgement import stored_health, verdict
+from cogmeter.query.query import now_us
 from cogmeter.recording.recorder import OTHER
 from cogmeter.watch.rest.budget import SCOPES
+from cogmeter_bot.sources.diagnosis import (
+    alert_window,
+    components_of,
+    database_findings,
+    services_now,
+    stored_components,
+)
+from cogmeter_bot.sources.freshness import max_age_s
 from cogmeter_storage.alerting import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from cogmeter.diagnosis import Verdict
+    from cogmeter.alerts.thresholds.limits import Limits
+    from cogmeter.diagnosis import Finding, Verdict
+    from cogmeter.diagnostics.judgement import StoredHealth
     from cogmeter.query.query import Query
     from cogmeter.query.records import Figures, Range
+    from cogmeter.schemas.alerts import AlertAnswer
 
 GAUGES: Final = (
     "loop.lag_p99_ms",
@@ -25,6 +39,35 @@ GAUGES: Final = (
 )
 LATENCY: Final = "gateway.latency_ms.shard_"
 HEARTBEAT: Final = "gateway.heartbeat_age_s.shard_"
+
+
+class JudgedNow(NamedTuple):
+    """The judgement of the alert window that ends now."""
+
+    window: Range
+    findings: list[Finding]  # about the database and the bot that writes it
+    health: StoredHealth  # what the bot stored last
+    stored: list[Check]  # the checks that it stored; empty if it does not run
+    services: list[Check]
+    alerts: list[AlertAnswer]
+    verdict: Verdict
+
+
+async def judged_now(query: Query, limits: Limits, *, name: str, path: Path | None) -> JudgedNow:
+    """Judge the alert window that ends now; ``name`` is that of the database, ``path`` its file if it is one.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    at_us = now_us()
+    window = alert_window(limits, at_us)
+    checks, alerts = await services_now(query, window, limits)
+    findings = await database_findings(query.store, name, path, limits, now_us=at_us)
+    oldest_us = at_us - int(max_age_s(limits.settings.sample_interval) * 1e6)
+    health = await stored_health(query.store)
+    stored = stored_components(health, alerts) if health.at_us >= oldest_us else []
+    found = verdict(alerts, checks, components_of(findings, stored))
+    return JudgedNow(window, findings, health, stored, checks, alerts, found)
 
 
 async def stored_facts(

@@ -65,7 +65,7 @@ def test_summary(cogmeter, seed, now_us):
     rows = day(now_us)
     assert (len(rows), sum(row[4] for row in rows)) == (1_247, 35)
     seed(rows)
-    assert cogmeter("summary") == (0, SUMMARY, "")
+    assert cogmeter("summary")[:2] == (0, SUMMARY)
 
 
 def test_summary_says_how_many_operations_were_dropped(cogmeter, seed, now_us):
@@ -75,7 +75,7 @@ def test_summary_says_how_many_operations_were_dropped(cogmeter, seed, now_us):
 
     seed(day(now_us), work=lose)
     said = "Dropped Operations: 2,500 (the buffer was full: raise PERFORMANCE_MAX_BUFFER_MB)\n"
-    assert cogmeter("summary") == (0, SUMMARY.replace("Services: 12\n", f"Services: 12\n{said}"), "")
+    assert cogmeter("summary")[:2] == (0, SUMMARY.replace("Services: 12\n", f"Services: 12\n{said}"))
     code, output, _ = cogmeter("summary", "--json")
     assert (code, json.loads(output)["overallStats"]["droppedOperations"]) == (0, 2_500)
 

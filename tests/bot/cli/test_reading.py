@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import re
 import signal
@@ -45,6 +46,37 @@ def test_active_and_past_alerts_are_listed(cogmeter, alarmed):
     assert "other" not in cogmeter("alerts", "--history", "--services", "knowledge-graph")[1]
     assert cogmeter("alerts", "--since", "2020-01-01", "--until", "2020-01-02")[1].endswith("looks further back.\n")
     assert cogmeter("alerts", "--history", "--limit", "1")[1].endswith("1 more. Raise --limit.\n")
+
+
+def test_a_range_lists_the_alerts_that_were_active_in_it(cogmeter, seed, some, now_us):
+    long_ago = dataclasses.replace(alert(now_us), started_us=now_us - 3 * 3_600_000_000, seen_us=now_us)
+    seed(some, work=lambda store: store.alerting.save([Step(long_ago)]))
+
+    def listed(since_min, until_min):
+        times = (dt.datetime.fromtimestamp(now_us / 1e6 - ago * 60, dt.UTC) for ago in (since_min, until_min))
+        since, until = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in times)
+        return "7.8%" in cogmeter("alerts", "--since", since, "--until", until)[1]
+
+    assert listed(120, 60)  # in the middle of it
+    assert listed(240, 170)
+    assert not listed(240, 190)
+
+
+def test_no_alert_of_a_service_names_the_service(cogmeter, seed, some):
+    seed(some)
+    assert "No alert of knowledge-graph is active." in cogmeter("alerts", "--services", "knowledge-graph")[1]
+
+
+@pytest.mark.parametrize("command", [("summary",), ("alerts",), ("stats", "core")])
+def test_what_a_stopped_bot_shows_of_now_says_that_it_has_stopped(cogmeter, seed, now_us, command):
+    running = seed([("core", "go", now_us - MINUTE_US, 5, 0, None, None)], "running.db")
+    stopped = seed([("core", "go", now_us - 180 * MINUTE_US, 5, 0, None, None)], "stopped.db")
+    assert cogmeter(*command, "--database", running)[2] == ""
+    assert re.fullmatch(
+        r"Note: The bot does not run or does not respond: the last record is 3 h( 0 min)? old\."
+        r" Active alerts and states are from that time\.\n",
+        cogmeter(*command, "--database", stopped)[2],
+    )
 
 
 def test_alerts_of_an_unknown_rule_are_listed_under_its_stored_name(cogmeter, seed, some, now_us):
@@ -217,6 +249,11 @@ def test_the_doctor_reports_an_old_record_and_a_lost_gateway(cogmeter, seed, now
     found = {one["name"]: one for one in json.loads(cogmeter("doctor", "--json")[1])["findings"]}
     assert not found["freshness"]["well"]
     assert found["database"]["well"]
+    unknown = found["service core"]
+    assert (unknown["well"], unknown["known"]) == (True, False)
+    lines = cogmeter("doctor")[1].splitlines()
+    assert lines[2] == "Result: unhealthy; 1 of 9 external checks fails, 1 is not known"
+    assert any(line.startswith("[--] service core: ") for line in lines)
     seed([("core", "go", now_us - 1, 5, 0, None, None)], "b.db", work=disconnected)
     out = cogmeter("doctor", "--database", "b.db")[1]
     assert "\nResult: unhealthy; 1 of 10 external checks fails\n[!!] gateway: not connected to Discord. " in out
