@@ -38,6 +38,9 @@ def resources(options: ReadingOptions) -> None:
 
 
 def _page(answer: ResourcesAnswer, title: str) -> OutputPage:
+    from cogmeter.render.formatting import sentence
+    from cogmeter.render.resource_text import rate_text
+
     if not answer.resources:
         return OutputPage(title, [NOTHING])
     columns = [
@@ -50,6 +53,12 @@ def _page(answer: ResourcesAnswer, title: str) -> OutputPage:
     blocks: list[Block] = [Table(columns, [_row(one) for one in answer.resources])]
     if answer.grown_objects:
         blocks.append(Listing("Objects that grew", [f"- {one_line(name)}" for name in answer.grown_objects]))
+    elif answer.grown_objects is None:
+        blocks.append(
+            "Objects that grew: not known. The running bot (--url) compares them, first 20 min after its start."
+        )
+    if note := rate_text(answer.rate_window_seconds):
+        blocks.append(f"{sentence(note)}.")
     return OutputPage(title, blocks)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,6 +24,7 @@ LEAST_US: Final = 2 * HOUR_US  # of a growth
 SAMPLED_US: Final = 2 * DAY_US  # in longer ranges, samples of counters are read in bins
 SAMPLE_US: Final = 1_000_000  # samples are further apart
 BIN_US: Final = HOUR_US // 4  # divides the time since 1970, so that a later range has the same bins
+NEWEST_US: Final = HOUR_US // 6  # before the newest sample, in which the one before it is searched
 STEADY: Final = 0.5  # Kendall's tau from which a resource counts as growing
 LEAST_GROWTH: Final = 0.01  # per day, as a share of the median: less is not named
 
@@ -63,12 +64,7 @@ class ResourceLine:
     highest: tuple[float | None, ...]
     growth_per_day: float | None  # see ``growth``; None if it is not known
     steady: bool = False  # it grows, and not by chance
-
-    @property
-    def latest(self) -> float | None:
-        """The newest value; a number of things, such as threads, is a whole number."""
-        newest = next((value for value in reversed(self.values) if value is not None), None)
-        return float(round(newest)) if newest is not None and self.resource.unit == "count" else newest
+    latest: float | None = None  # the newest sample; of a counter, its increase per second since the one before
 
     @property
     def mean(self) -> float | None:
@@ -78,7 +74,7 @@ class ResourceLine:
 
     @property
     def peak(self) -> float | None:
-        """The highest sample; of a counter, its highest increase per second between two samples."""
+        """The highest sample; of a counter, its highest increase per second, see ``ResourceUse.rate_us``."""
         return max((value for value in self.highest if value is not None), default=None)
 
 
@@ -105,6 +101,7 @@ class ResourceUse:
     lines: tuple[ResourceLine, ...]  # without those that were never sampled
     longest_run: tuple[int, int] | None  # growth is measured over it: the longest time without a start of the bot
     markers: tuple[Marker, ...]
+    rate_us: int | None = None  # the time over which increases of counters are means; None: between two samples
 
     @property
     def growing(self) -> list[ResourceLine]:
@@ -120,7 +117,8 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     """
     names = [resource.gauge for resource in RESOURCES]
     steps = await query.store.sample_steps(names, span.since_us, span.until_us, step_us=span.step_us)
-    rates = await _rates(query.store, span)
+    sampled_rates = span.until_us - span.since_us <= SAMPLED_US
+    rates = await _rates(query.store, span, SAMPLE_US if sampled_rates else BIN_US)
     markers = tuple(await query.store.markers(span.since_us, span.until_us))
     sampled = [number for found in steps.values() for number in found]
     if not sampled:
@@ -130,13 +128,28 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     run = _longest_run(edges, span, markers)
     numbers = range(first, last + 1)
     found = [(resource, steps[resource.gauge]) for resource in RESOURCES if steps[resource.gauge]]
+    newest_us = max(step.last_us for of_name in steps.values() for step in of_name.values())
+    newest = await query.store.samples(names, newest_us - NEWEST_US, newest_us + 1)
     lines = tuple(
         _rate_line(resource, rates[resource.gauge], numbers)
         if resource.counter
         else _line(resource, its_steps, numbers, edges, run)
         for resource, its_steps in found
     )
-    return ResourceUse(span, span.step_us, edges, lines, run, markers)
+    shown = tuple(replace(line, latest=_latest(line, newest[line.resource.gauge])) for line in lines)
+    return ResourceUse(span, span.step_us, edges, shown, run, markers, None if sampled_rates else BIN_US)
+
+
+def _latest(line: ResourceLine, samples: Sequence[tuple[int, float]]) -> float | None:
+    """Return the newest value; that of the newest step if its samples are older or too far apart."""
+    resource = line.resource
+    if len(samples) > resource.counter:
+        at_us, value = samples[-1]
+        if not resource.counter:
+            return value * resource.factor
+        before_us, before = samples[-2]
+        return (value - before if value >= before else value) / max((at_us - before_us) / 1e6, 1e-6)
+    return next((value for value in reversed(line.values) if value is not None), None)
 
 
 def _longest_run(edges: Sequence[int], span: Range, markers: Sequence[Marker]) -> tuple[int, int]:
@@ -163,14 +176,13 @@ def _line(
     return ResourceLine(resource, values, lowest, highest, slope, steady)
 
 
-async def _rates(store: Store, span: Range) -> dict[str, list[Increase]]:
-    """Return the increases of each counter between neighbouring samples, in order of time.
+async def _rates(store: Store, span: Range, bin_us: int) -> dict[str, list[Increase]]:
+    """Return the increases of each counter between neighbouring bins of samples, in order of time.
 
-    They depend on the samples and not on the steps of the range, so the highest one stays the highest while the range
-    moves on. A counter that fell was reset, and began at 0. Over a gap of more than two steps nothing is known.
+    They do not depend on the steps of the range, so the highest one stays the highest while the range moves on. A
+    counter that fell was reset, and began at 0. Over a gap of more than two steps nothing is known.
     """
     names = [resource.gauge for resource in RESOURCES if resource.counter]
-    bin_us = SAMPLE_US if span.until_us - span.since_us <= SAMPLED_US else BIN_US
     since_us = span.since_us // bin_us * bin_us
     found = await store.sample_steps(names, since_us, span.until_us, step_us=bin_us)
     rates: dict[str, list[Increase]] = {}

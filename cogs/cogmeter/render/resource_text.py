@@ -21,6 +21,11 @@ def growth_text(line: ResourceLine) -> str:
     return growth_of(line.resource.unit, line.growth_per_day)
 
 
+def rate_text(rate_s: float | None) -> str:
+    """Return over which time the rates of the network are means, if it is longer than the time between two samples."""
+    return "" if rate_s is None else f"network rates are means over {formatting.duration(rate_s * 1e6)}"
+
+
 def unit_text(unit: str, value: float | None) -> str:
     """Return a value in a unit of ``curve.UNITS``; a dash for None."""
     return formatting.NOTHING if value is None else UNITS[unit].format(value)

@@ -49,6 +49,9 @@ class ResourcesAnswer(Schema):
     timestamps: list[Instant] = Field(description="The start of each step, from the first sample on")
     growth_since: Instant | None = Field(description="The start of the longest run in the range: growth is that of it")
     growth_until: Instant | None = Field(description="Its end")
+    rate_window_seconds: int | None = Field(
+        default=None, description="The time over which network rates are means; null: between two samples"
+    )
     resources: list[ResourceAnswer]
     grown_objects: list[str] | None = Field(
         description="Live objects that grew within the last hour; null if nothing was compared yet"
@@ -68,6 +71,7 @@ class ResourcesAnswer(Schema):
             timestamps=[utc(edge) for edge in use.edges_us],
             growth_since=utc_or_none(None if use.longest_run is None else use.longest_run[0]),
             growth_until=utc_or_none(None if use.longest_run is None else use.longest_run[1]),
+            rate_window_seconds=None if use.rate_us is None else use.rate_us // 1_000_000,
             resources=[_answer(line) for line in use.lines],
             grown_objects=None if grown is None else [safe.text(name) for name in grown.names],
         )

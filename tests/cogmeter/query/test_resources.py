@@ -7,7 +7,7 @@ import pytest
 
 from cogmeter.query.query import Query
 from cogmeter.query.records import Range
-from cogmeter.query.resources import growth, resources
+from cogmeter.query.resources import NEWEST_US, growth, resources
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
 
@@ -94,12 +94,24 @@ async def test_two_samples_in_one_step_are_a_rate_and_one_is_not_known(store, qu
     assert (line.values, line.latest, line.peak) == ((20.0,), 20.0, 20.0)
 
 
-async def test_the_newest_number_of_threads_is_a_whole_number(store, query):
+async def test_the_newest_value_is_the_newest_sample_whatever_the_range(store, query):
     for at_us, threads in enumerate((9.0, 9.0, 10.0)):
         await store.add_samples(NOON + at_us, {"resources.threads": threads})
     line = line_of(await resources(query, SPAN), "threads")
-    assert (line.latest, line.peak) == (9.0, 10.0)
+    assert (line.latest, line.peak) == (10.0, 10.0)
     assert line.mean == pytest.approx(28 / 3)
+
+
+@pytest.mark.parametrize("days", [1, 2, 3, 30])
+async def test_the_network_now_is_the_increase_since_the_sample_before_whatever_the_range(store, query, days):
+    sent = "resources.machine_network_bytes_sent"
+    until_us = NOON + 30 * DAY_US
+    for ago_s, value in ((3_600, 0.0), (30, 1_000.0), (15, 2_000.0), (0, 5_000.0)):
+        await store.add_samples(until_us - 1 - ago_s * 1_000_000, {sent: value})
+    use = await resources(query, Range(until_us - days * DAY_US, until_us, "days"))
+    line = line_of(use, "sent")
+    assert line.latest == pytest.approx(200.0)
+    assert use.rate_us == (None if days <= 2 else 15 * 60 * 1_000_000)
 
 
 async def test_a_gap_has_no_values(store, query):
@@ -142,10 +154,13 @@ async def test_growth_is_measured_over_the_longest_run(store, query):
 async def test_a_month_is_aggregated_by_the_store_without_reading_its_samples(store, query, monkeypatch):
     await sampled(store, MEMORY, lambda _: 1.0, until_us=NOON + 30 * DAY_US, every_us=6 * HOUR_US)
 
-    async def fail(*_, **__):
-        raise AssertionError("raw samples were read")
+    real = store.samples
 
-    monkeypatch.setattr(store, "samples", fail)
+    async def read(names, since_us, until_us):
+        assert until_us - since_us <= NEWEST_US + 1, "raw samples were read"
+        return await real(names, since_us, until_us)
+
+    monkeypatch.setattr(store, "samples", read)
     use = await resources(query, Range(NOON, NOON + 30 * DAY_US, "30 days"))
     assert len(use.edges_us) == 120
     assert set(line_of(use, "memory").values) == {1.0}

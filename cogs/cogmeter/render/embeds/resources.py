@@ -12,7 +12,7 @@ from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.statistics import fit
 from cogmeter.render.escape import plain
 from cogmeter.render.palette import DisplayState
-from cogmeter.render.resource_text import growth_text, value_text
+from cogmeter.render.resource_text import growth_text, rate_text, value_text
 from cogmeter.times import utc
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def resources_embed(use: ResourceUse, grown: GrownObjects | None, picture: Pictu
         names = [f"- {plain(name, 150)}" for name in grown.names[:OBJECTS]]
         listed = several(names, more=len(grown.names) - len(names))
         embed.add_field(name=f"Objects that grew in the last {minutes}", value=listed, inline=False)
-    embed.set_footer(text="Growth per day over the longest run; network is that of the machine")
+    rates = rate_text(None if use.rate_us is None else use.rate_us / 1e6)
+    network = f"network is that of the machine{f', {rates}' if rates else ''}"
+    embed.set_footer(text=f"Growth per day over the longest run; {network}")
     return fit(embed)
 
 

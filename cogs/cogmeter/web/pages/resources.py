@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.resources import RESOURCES, resources
-from cogmeter.render.resource_text import growth_text, value_text
+from cogmeter.render.resource_text import growth_text, rate_text, value_text
 from cogmeter.web.pages.chart_context import chart_context
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, page_response
 from cogmeter.web.pages.selection import selection
@@ -20,11 +20,13 @@ OWN_SCALE: Final = "log"
 
 async def show_resources(view: PageView[PageParams]) -> web.Response:
     """Show the resources of the bot's process."""
+    use = await resources(view.query, view.span)
     return await page_response(
         view,
         "resources.html",
         title="Resources",
-        use=await resources(view.query, view.span),
+        use=use,
+        rates=rate_text(None if use.rate_us is None else use.rate_us / 1e6),
         panels=[panel for panel in RESOURCES if not panel.counter],
         rules_of=_rules,
         grown=None if view.params.process else view.monitor.watcher.grown,
