@@ -50,7 +50,7 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
         # Without an end, an alert that began after this command counts, too.
         since_s = time_range.since_us / 1e6
         until_s = time_range.until_us / 1e6 if options.until is not None else math.inf
-        matching = [alert for alert in matching if _overlaps(alert, since_s, until_s)]
+        matching = [alert for alert in matching if overlaps(alert, since_s, until_s)]
     else:
         matching = by_urgency(matching)
     if options.as_json:
@@ -65,7 +65,7 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
     options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))
 
 
-def _overlaps(alert: AlertAnswer, since_s: float, until_s: float) -> bool:
+def overlaps(alert: AlertAnswer, since_s: float, until_s: float) -> bool:
     """Return whether an alert was active in a range."""
     ended_at = alert.resolved_at or alert.seen_at
     return since_s <= ended_at.timestamp() and alert.started_at.timestamp() < until_s

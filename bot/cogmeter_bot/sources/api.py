@@ -256,7 +256,7 @@ class ApiSource:
             alerts_finding(view.alerts),
         ]
         failing = {name for name, check in service_health.checks.items() if check.status not in PASSING}
-        past = past_lines(view, await self.limits(), time_range.label, failing)
+        past = past_lines(view, await self.limits(), time_range, failing, await self.alerts("history", limit=200))
         verdict = bot.verdict or VerdictAnswer(status=bot.status, text="")  # null from an earlier version
         return Diagnosis.of(self.name, findings, services, Verdict(verdict.status, verdict.text), past)
 

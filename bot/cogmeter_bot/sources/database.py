@@ -280,7 +280,7 @@ class DatabaseSource:
             *service_findings(names, checks, window_s),
         ]
         failing = {check.name for check in checks if check.status in {Status.DEGRADED, Status.UNHEALTHY}}
-        past = past_lines(view, limits, time_range.label, failing)
+        past = past_lines(view, limits, time_range, failing, await self.alerts("history", limit=200))
         return Diagnosis.of(self.name, findings, services, now.verdict, past)
 
     async def state(self) -> BotStateAnswer:

@@ -38,7 +38,7 @@ from cogmeter.schemas.base import Schema
 from cogmeter.schemas.health import CheckAnswer
 from cogmeter.schemas.statistics import dashboard, service_stats
 from cogmeter.settings import merged
-from cogmeter_bot.cli.alerts import alert_text
+from cogmeter_bot.cli.alerts import alert_text, overlaps
 from cogmeter_bot.sources.freshness import Freshness, max_age_s
 from cogmeter_storage.alerting import ACTIVE, SENT
 from cogmeter_storage.model import HOUR_US, MINUTE_US
@@ -274,14 +274,25 @@ def background_finding(checks: Mapping[str, CheckAnswer], services: Collection[s
     return Finding("background services", not failing, text, "See `cogmeter stats` with the name of the service")
 
 
-def past_lines(view: Dashboard, limits: Limits, label: str, failing: Collection[str]) -> list[str]:
-    """Return the services that exceeded a threshold in the range of ``view`` and are not ``failing`` now."""
-    judged = ((name, judge_stats(stats, limits, name)) for name, stats in view.service_stats.items())
-    return [
-        f"{name}: {judgement.reason} ({label})"
-        for name, judgement in judged
+def past_lines(
+    view: Dashboard, limits: Limits, span: Range, failing: Collection[str], history: Sequence[AlertAnswer]
+) -> list[str]:
+    """Return the services that exceeded a threshold in a range and are not ``failing`` now.
+
+    ``view`` has their figures of the whole range. An alert of ``history`` that has resolved says what these do not.
+    """
+    judged = {name: judge_stats(stats, limits, name) for name, stats in view.service_stats.items()}
+    lines = {
+        name: f"{name}: {judgement.reason} ({span.label})"
+        for name, judgement in judged.items()
         if name not in failing and judgement.status in {Status.DEGRADED, Status.UNHEALTHY}
-    ]
+    }
+    since_s, until_s = span.since_us / 1e6, span.until_us / 1e6
+    ended = [alert for alert in history if alert.resolved_at is not None and overlaps(alert, since_s, until_s)]
+    untold = {BOT, *judged} - {*lines, *failing}
+    told = [f"{alert.service}: {alert_text(alert, 120)}" for alert in ended if alert.service in untold]
+    more = [f"{len(told) - LISTED} more: see `cogmeter alerts --history`"] if len(told) > LISTED else []
+    return [*lines.values(), *told[:LISTED], *more]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,14 @@ def test_a_range_lists_the_alerts_that_were_active_in_it(cogmeter, seed, some, n
     assert not listed(240, 190)
 
 
+def test_the_doctor_lists_an_alert_of_the_range_that_has_resolved(cogmeter, seed, some, now_us):
+    ended = Step(alert(now_us, state=AlertState.RESOLVED))
+    seed(some, work=lambda store: store.alerting.save([ended]))
+    line = "- knowledge-graph: Error rate peaked at 7.8% (threshold 5%), lasted 9 min"
+    assert line in cogmeter("doctor")[1].splitlines()
+    assert line not in cogmeter("doctor", "--period", "1m")[1].splitlines()
+
+
 def test_no_alert_of_a_service_names_the_service(cogmeter, seed, some):
     seed(some)
     assert "No alert of knowledge-graph is active." in cogmeter("alerts", "--services", "knowledge-graph")[1]
