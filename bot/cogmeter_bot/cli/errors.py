@@ -115,7 +115,7 @@ def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -
         Column("id", right=True),
         Column("count", right=True, style=BAD),
         Column("people (total)", hides=4),
-        Column(f"last ({zone_label()})", hides=1),
+        Column(f"last seen ({zone_label()})", hides=1),
         Column("kind", hides=3),
         Column("state", hides=2),
         Column("place", flexible=True),

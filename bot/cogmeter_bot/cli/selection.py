@@ -85,13 +85,14 @@ def selection_page(answer: SelectionAnswer, name: str | None) -> OutputPage:
 def waterfall_lines(run: SlowRunAnswer) -> list[str]:
     """Return a line with a bar at its place in the run for each part, in the order of their start."""
     from cogmeter.render.charts.bar_chart import depths_of
+    from cogmeter.render.formatting import counted
 
     depths, whole = depths_of(run.spans), max(run.duration, 0.001)
     longest = sorted(run.spans, key=lambda span: -span.duration)[:MOST_BARS]
     shown = sorted(longest, key=lambda span: (span.start, span.id))
     lines = [_bar_line(span, min(depths[span.id], DEEPEST), whole) for span in shown]
     left_out = len(run.spans) - len(shown) + run.spans_left_out
-    return [*lines, *([f"and {left_out:,} shorter parts"] if left_out else [])]
+    return [*lines, *([f"and {counted(left_out, 'shorter part')}"] if left_out else [])]
 
 
 def _bar_line(span: SpanAnswer, depth: int, whole: float) -> str:
@@ -162,8 +163,8 @@ def _alerts(answer: SelectionAnswer) -> Block:
         return Listing("Alerts", [NO_ALERT])
     columns = [Column("severity"), Column("state", hides=1), Column("began"), Column("alert", flexible=True, least=30)]
     rows = [_alert_row(alert) for alert in answer.alerts]
-    more = f", and {answer.alerts_left_out:,} more" if answer.alerts_left_out else ""
-    return Table(columns, rows, f"Alerts ({zone_label()}{more})")
+    newest = f"; the newest {len(rows)} of {len(rows) + answer.alerts_left_out:,}" if answer.alerts_left_out else ""
+    return Table(columns, rows, f"Alerts ({zone_label()}{newest})")
 
 
 def _alert_row(alert: AlertAnswer) -> list[Cell]:

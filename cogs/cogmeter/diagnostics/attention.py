@@ -217,7 +217,8 @@ def _sentence(active: AlertIncident, others: int) -> str:
     alert, context = active.alert, active.context
     parts = [_named(active)]
     if context is not None and context.users:
-        parts.append(f", for {formatting.counted(context.users, 'user')}")
+        calm = is_calm(alert.message)  # "too few operations to judge now (was 17 s)" is for nobody
+        parts.append(f"{'; it affected' if calm else ', for'} {formatting.counted(context.users, 'user')}")
     parts.append(_since_change(alert, context))
     if alert.state is AlertState.ACKNOWLEDGED:
         parts.append(f" (acknowledged by {alert.acknowledged_by or 'somebody'})")

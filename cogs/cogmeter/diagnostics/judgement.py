@@ -186,6 +186,8 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
     few = figures.operations < needed
     if few and (errors is not Status.HEALTHY or times is Status.UNKNOWN):
         counts += f", too few {'for an alert' if errors in BAD else 'to judge'} ({needed} needed)"
+    if slow and not figures.failures and not few:
+        counts = f"{formatting.exact(figures.operations)} operations"  # that none failed is not the news
     parts = (slow, counts) if slow and not failing else (counts + failing, slow)  # what is wrong comes first
     reason = "; ".join(text for text in parts if text)
     bad = [status for status in (errors, times) if status in BAD]

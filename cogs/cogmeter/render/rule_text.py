@@ -103,7 +103,8 @@ def compared_text(limit: EffectiveLimit) -> tuple[str, str]:
     """Return a limit in two parts, the second one to emphasise: "above", "5%"; no first part where it is off."""
     value = limit_text(limit)
     if limit.field == "threshold" and limit.value:
-        return RULES[limit.rule].comparison, value
+        rule = RULES[limit.rule]
+        return f"{rule.comparison} a score of" if rule.unit == "score" else rule.comparison, value
     words = _FIELDS.get(limit.field, limit.field)
     return words, value.removeprefix(words).strip()
 

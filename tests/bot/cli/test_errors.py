@@ -40,7 +40,19 @@ def test_errors_are_listed_with_their_place_and_failures_without_one_by_their_te
     lines = out.splitlines()
     assert lines[0] == "Errors (Last 24 Hours)"
     assert lines[2].startswith("Counted by whole days in UTC: ")
-    assert lines[4].split() == ["id", "count", "people", "(total)", "last", "(UTC)", "kind", "state", "place", "error"]
+    assert lines[4].split() == [
+        "id",
+        "count",
+        "people",
+        "(total)",
+        "last",
+        "seen",
+        "(UTC)",
+        "kind",
+        "state",
+        "place",
+        "error",
+    ]
     assert lines[5].split()[:2] == ["1", "3"]
     assert lines[5].endswith("cogs/graph.py:42 in Graph.a      ValueError: no node a") or "in Graph.a " in lines[5]
     assert "new since version 1.4" in lines[5]

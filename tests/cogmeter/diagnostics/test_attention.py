@@ -355,6 +355,14 @@ async def test_facts_are_read_from_the_store(store):
     assert [concern.text for concern in only] == [second.text]
 
 
+def test_an_alert_that_cannot_be_judged_now_affected_people():
+    calm = active("calm", users=26, rule="response_time",
+                  message="Average response time of 17 s exceeds threshold of 5 s (no breach now)")  # fmt: skip
+    (concern,) = rank(AttentionFacts(SPAN, alerts=[calm]))
+    assert "; it affected 26 users" in concern.text
+    assert ", for 26 users" not in concern.text
+
+
 async def test_a_finding_leads_to_the_error_that_an_inner_operation_raised(store):
     await seed(store, group="web")
     inner = make_errors("web", NOW - 4 * MINUTE_US, count=30, where=("web", "fetch"), message="no node ask")

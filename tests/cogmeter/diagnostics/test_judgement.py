@@ -62,6 +62,13 @@ def test_the_reason_names_the_counts_and_the_thresholds():
     assert judge(figures(100), limits()).reason == "0 of 100 operations failed"
 
 
+def test_of_slow_operations_without_a_failure_the_reason_names_their_number():
+    slow = judge(figures(1_234, mean_ms=9_000), limits())
+    assert slow.reason == "average response time of 9 s, more than 5 s; 1,234 operations"
+    both = judge(figures(1_000, failures=1, mean_ms=9_000), limits())
+    assert both.reason == "average response time of 9 s, more than 5 s; 1 of 1,000 operations failed"
+
+
 def test_the_reason_says_that_there_are_too_few_operations_to_judge():
     rare = judge(figures(4, 2), limits(), "chat")
     assert (rare.status, rare.reason) == (Status.UNKNOWN, "2 of 4 operations failed, too few to judge (15 needed)")
