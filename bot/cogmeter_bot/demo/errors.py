@@ -9,7 +9,7 @@ import numpy as np
 from cogmeter.recording.error_batches import fingerprint
 from cogmeter.recording.service_names import COMMANDS, TASKS
 from cogmeter_bot.demo.past import DEPLOYS
-from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_users
+from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_live_user, random_users
 from cogmeter_bot.demo.traces import DURATION, END
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, Outcome
@@ -71,7 +71,7 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
             times = end[failed & (error == place)]
             if text is not None and len(times) and profile.service in _PLACES:
                 for version, some in _by_version(times, until_us):
-                    batches.append(_failed(profile, text, some, rng, version))
+                    batches.append(_failed(profile, text, some, _past_people(rng, len(some)), version))
     for kind, chain, names, per_day in (
         (ErrorKind.LOGGED, _LOGGED, ASKED, LOGGED_PER_DAY),
         (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
@@ -81,8 +81,12 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
         chosen = runs[np.sort(rng.choice(len(runs), number, replace=False))]
         times = chosen[:, END] - chosen[:, DURATION] // 10  # shortly before the end of the run
         for version, some in _by_version(np.sort(times), until_us):
-            batches.append(_batch(kind, chain, names, some, rng, version))
+            batches.append(_batch(kind, chain, names, some, _past_people(rng, len(some)), version))
     return batches
+
+
+def _past_people(rng: Generator, size: int) -> list[dict[str, str]]:
+    return [person_hashes(user) for user in random_users(rng, size).tolist()]
 
 
 def _by_version(times_us: NDArray[np.int64], until_us: int) -> Iterator[tuple[str, list[int]]]:
@@ -96,7 +100,8 @@ def _by_version(times_us: NDArray[np.int64], until_us: int) -> Iterator[tuple[st
 
 def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> ErrorBatch | None:
     """Return the error of one failed operation; None if it has no stack."""
-    return _failed(profile, text, [at_us], rng) if profile.service in _PLACES else None
+    people = [person_hashes(random_live_user(rng))]
+    return _failed(profile, text, [at_us], people) if profile.service in _PLACES else None
 
 
 def error_group(names: tuple[str, str], text: str | None) -> str | None:
@@ -109,16 +114,18 @@ def error_group(names: tuple[str, str], text: str | None) -> str | None:
 
 def live_logged_error(at_us: int, rng: Generator) -> ErrorBatch:
     """Return one error that the bot caught and logged."""
-    return _batch(ErrorKind.LOGGED, _LOGGED, ASKED, [at_us], rng)
+    return _batch(ErrorKind.LOGGED, _LOGGED, ASKED, [at_us], [person_hashes(random_live_user(rng))])
 
 
-def _failed(profile: Profile, text: str, times_us: list[int], rng: Generator, version: str = VERSION) -> ErrorBatch:
+def _failed(
+    profile: Profile, text: str, times_us: list[int], people: list[dict[str, str]], version: str = VERSION
+) -> ErrorBatch:
     names = profile.service, profile.operation
     kind, message, frame = _raised(names, text)
     # A stack begins where the operation begins: only a command and a loop are called by discord.py.
     caller = _CALLERS.get(profile.service)
     chain = (ErrorLink(kind, message, (frame,) if caller is None else (caller, frame)),)
-    return _batch(ErrorKind.FAILED, chain, names, times_us, rng, version)
+    return _batch(ErrorKind.FAILED, chain, names, times_us, people, version)
 
 
 def _raised(names: tuple[str, str], text: str) -> tuple[str, str, Frame]:
@@ -133,14 +140,13 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
     chain: tuple[ErrorLink, ...],
     names: tuple[str, str],
     times_us: list[int],
-    rng: Generator,
+    people: list[dict[str, str]],  # of each error
     version: str = VERSION,
 ) -> ErrorBatch:
     days, numbers = np.unique(np.array(times_us) // DAY_US, return_counts=True)
     counts: Mapping[tuple[str, str, int], int] = {
         (*names, day): number for day, number in zip(days.tolist(), numbers.tolist(), strict=True)
     }
-    people = [person_hashes(user) for user in random_users(rng, len(times_us)).tolist()]
     if names[0] == TASKS:
         people = []  # a background loop has no users
     user = people[0]["user"] if people else None
@@ -155,7 +161,7 @@ def _batch(  # noqa: PLR0917 - all of them describe one group
         last_us=times_us[-1],
         counts=counts,
         users=frozenset(one["user"] for one in people),
-        guilds=frozenset(one["guild"] for one in people),
+        guilds=frozenset(one["guild"] for one in people if "guild" in one),
         version=version,
         examples=tuple(ErrorExample(at_us, *names, user, version, chain) for at_us in times_us[-3:]),
     )

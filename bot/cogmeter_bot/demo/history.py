@@ -22,9 +22,10 @@ from cogmeter_bot.demo.profiles import (
     Failure,
     Profile,
     activity,
+    in_direct_messages,
     random_users,
 )
-from cogmeter_bot.demo.traces import DURATION, END, OUTCOME, enclose, make_traces
+from cogmeter_bot.demo.traces import DURATION, END, OUTCOME, enclose, late_response_us, make_traces, with_response
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage.model import DAY_US, ERROR_GROUP, FAILURES, HOUR_US, MINUTE_US, Outcome
 from cogmeter_storage.usage import CONTEXT, DM, GUILD, LOCALE, PeopleKind, UsageBatch, people_key
@@ -102,13 +103,22 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
     moved = enclose(tables, first_us=int(until_us - days * DAY_US), until_us=until_us)
     errors = [None, *(text for _, text in failures)]
     traces = make_traces(tables, moved, errors, until_us=until_us)
+    late_us = {(trace.operation, trace.at_us): late_response_us(trace) or -1 for trace in traces}
+    traced = {trace.operation for trace in traces}
+    sent_us: dict[tuple[str, int], int | None] = {}  # when the first response to a command was sent; None: never
     for command, runs in list(tables.items()):
         profile = first_responses.get((command.service, command.operation))
         if profile is not None:
-            tables[profile] = generator.operations(numbers[profile], profile, runs[:, END] - runs[:, DURATION])
+            begun_us = runs[:, END] - runs[:, DURATION]
+            known_us = np.array([late_us.get((command.operation, at_us), -1) for at_us in begun_us.tolist()])
+            # A command that has traces ends after its first response.
+            longest_us = runs[:, DURATION] if command.operation in traced else None
+            tables[profile] = generator.operations(numbers[profile], profile, begun_us, known_us, longest_us)
+            for at_us, row in zip(begun_us.tolist(), tables[profile].tolist(), strict=True):
+                sent_us[command.operation, at_us] = row[DURATION] if row[OUTCOME] == Outcome.OK else None
     responses = np.concatenate([tables[profile] for profile in FIRST_RESPONSES.values()])
-    sent_us = responses[responses[:, OUTCOME] == Outcome.OK, END] - int(CALLBACKS.median_ms * 1000)
-    tables[CALLBACKS] = generator.operations(numbers[CALLBACKS], CALLBACKS, sent_us)
+    called_us = responses[responses[:, OUTCOME] == Outcome.OK, END] - int(CALLBACKS.median_ms * 1000)
+    tables[CALLBACKS] = generator.operations(numbers[CALLBACKS], CALLBACKS, called_us)
     table = np.concatenate(list(tables.values()))
     raised_in = np.concatenate([_raised_in(numbers, profile, rows, moved) for profile, rows in tables.items()])
     order = np.argsort(table[:, END], kind="stable")
@@ -119,7 +129,7 @@ def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:
         names=[(profile.service, profile.operation) for profile in PROFILES],
         errors=errors,
         metadata=[None, *metadata],
-        traces=traces,
+        traces=[with_response(trace, sent_us[trace.operation, trace.at_us]) for trace in traces],
     )
 
 
@@ -157,9 +167,10 @@ def _usage(history: GeneratedHistory, ids: Sequence[int]) -> Iterator[UsageBatch
     for hour in np.split(runs, np.flatnonzero(np.diff(runs[:, 1] // HOUR_US)) + 1):
         series = [ids[number] for number in hour[:, 0].tolist()]
         who = random_users(rng, len(hour))
+        direct = in_direct_messages(who)
         keys = [people_key(number, kind) for kind in PeopleKind for number in series]
-        direct = int((who % 20 == 0).sum())
-        counts = {(CONTEXT, GUILD): len(hour) - direct, (CONTEXT, DM): direct, (LOCALE, "en-US"): len(hour)}
+        inside = int((~direct).sum())
+        counts = {(CONTEXT, GUILD): inside, (CONTEXT, DM): len(hour) - inside, (LOCALE, "en-US"): len(hour)}
         yield UsageBatch(
             int(hour[-1, 1]),
             np.array(keys),
@@ -177,10 +188,18 @@ class _Generator:
     minutes: NDArray[np.int64]
     failures: list[Failure]
 
-    def operations(self, number: int, profile: Profile, begun_us: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def operations(
+        self,
+        number: int,
+        profile: Profile,
+        begun_us: NDArray[np.int64] | None = None,
+        known_us: NDArray[np.int64] | None = None,
+        longest_us: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         """Return all operations of one profile, as unsorted rows of ``GeneratedHistory.table``.
 
-        They begin at ``begun_us``, or at random times.
+        They begin at ``begun_us``, or at random times. Those of a duration in ``known_us`` (-1: random) succeed. The
+        other successful ones take at most ``longest_us``.
         """
         rng = self.rng
         end = self._ends(profile) if begun_us is None else begun_us
@@ -191,6 +210,10 @@ class _Generator:
         duration = np.minimum(duration, profile.max_ms * 1000)
         errors = np.array([self.failures.index(failure) + 1 for failure in profile.failures] or [0])
         error = np.where(rng.random(size) < failure_rate, rng.choice(errors, size), 0)
+        if longest_us is not None:
+            duration = np.where(error > 0, duration, np.minimum(duration, longest_us))
+        if known_us is not None:
+            error, duration = np.where(known_us < 0, error, 0), np.where(known_us < 0, duration, known_us)
         outcome = np.array([Outcome.OK, *(outcome for outcome, _ in self.failures)])[error]
         if profile.failed_ms is not None:
             duration = np.where(error > 0, profile.failed_ms * 1000, duration)

@@ -11,11 +11,19 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from cogmeter_bot.demo.traces import TRACE_TEMPLATES, TRACED_US, EndedRun, SpanTemplate, TraceTemplate, trace_of
-from cogmeter_storage.model import FAILURES, Outcome, SpanRecord, TraceRecord
+from cogmeter_bot.demo.traces import (
+    TRACE_TEMPLATES,
+    TRACED_US,
+    EndedRun,
+    SpanTemplate,
+    TraceTemplate,
+    span_of,
+    trace_of,
+)
+from cogmeter_storage.model import FAILURES, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from cogmeter_bot.demo.profiles import Profile
 
@@ -59,7 +67,7 @@ class EnclosingCommand:
             if part.parent == 0 and part.start >= self.part.start + self.part.length:  # after all operations
                 start_us = duration_us - int((1 - part.start) * self.planned_us)
             length_us = min(int(part.length * self.planned_us), duration_us - start_us)
-            span = SpanRecord(number, part.parent, part.service, part.operation, start_us, length_us, Outcome.OK)
+            span = span_of(number, part, start_us, length_us)
             spans.append(self._span(number, first) if number == self.template.recorded else span)
         spans += [self._span(number, run) for number, run in enumerate(self.parts[1:], start=len(spans) + 1)]
         failed = next((run for run in self.parts if run.outcome in FAILURES), first)
@@ -73,10 +81,9 @@ class EnclosingCommand:
 
 
 class LiveTraces:
-    """Makes the traces of one traffic, and passes them to ``add``."""
+    """Makes the traces of one traffic."""
 
-    def __init__(self, add: Callable[[TraceRecord], object]) -> None:
-        self._add = add
+    def __init__(self) -> None:
         self._running: list[EnclosingCommand] = []
         self._ahead: Counter[str] = Counter()  # by command
         self._turn: defaultdict[str, bool] = defaultdict(bool)  # whether the last command of a name was left out
@@ -105,9 +112,7 @@ class LiveTraces:
         """Yield the trace of each enclosing command that ends now."""
         ending = [one for one in self._running if one.due_us <= now_us]
         self._running = [one for one in self._running if one.due_us > now_us]
-        for trace in [one.trace(now_us) for one in ending]:
-            self._add(trace)
-            yield trace
+        yield from [one.trace(now_us) for one in ending]
 
     def takes_place_of(self, command: str) -> bool:
         """Return True if a command that ran already contains this operation; of two in a row, one runs in any case."""
@@ -117,13 +122,13 @@ class LiveTraces:
         self._ahead[command] -= 1
         return True
 
-    def plain(self, command: str, run: EndedRun) -> None:
-        """Add the trace of a command that is slow by itself or fails."""
+    def plain(self, command: str, run: EndedRun) -> TraceRecord | None:
+        """Return the trace of a command that is slow by itself or fails; None of another one."""
         templates = [one for one in TRACE_TEMPLATES if one.command == command and not one.recorded]
         if not templates or (run.duration_us < TRACED_US and run.outcome not in FAILURES):
-            return
+            return None
         self._made += 1
-        self._add(trace_of(templates[self._made % len(templates)], run))
+        return trace_of(templates[self._made % len(templates)], run)
 
     def _joinable(self, template: TraceTemplate, run: EndedRun) -> EnclosingCommand | None:
         found: Sequence[EnclosingCommand] = [

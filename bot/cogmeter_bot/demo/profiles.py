@@ -28,6 +28,7 @@ CALLBACK: Final = "POST /interactions/{webhook_id}/{webhook_token}/callback"  # 
 MESSAGE: Final = "POST /channels/{channel_id}/messages"
 NEAR_MISS_MS: Final = 2_000.0
 USERS: Final = 420  # of the past
+LIVE_USERS: Final = 25  # who use the bot while the demo runs; some much more often than others
 GUILDS: Final = 11  # of the past
 LIVE_GUILDS: Final = 3  # whose members use the bot while the demo runs
 # Dollars per million input tokens and per million output tokens; the prices are simulated.
@@ -74,9 +75,25 @@ def random_users(rng: Generator, size: int) -> NDArray[np.int64]:
     return np.asarray(USERS * rng.random(size) ** 3, dtype=np.int64)
 
 
+def in_direct_messages(users: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of these users write to the bot in direct messages, not in a server."""
+    inside: NDArray[np.bool_] = (users % 20 == 0) & (users < USERS)
+    return inside
+
+
+def random_live_user(rng: Generator) -> int:
+    """Return the number of a user who uses the bot while the demo runs."""
+    return USERS + int(LIVE_USERS * rng.random() ** 3)
+
+
 def person_hashes(user: int) -> dict[str, str]:
-    """Return the hashes of a user of the past and of the server that the user is in, as metadata has them."""
-    numbers = {"user": user, "guild": user % GUILDS}
+    """Return the hashes of a user and of the server that the user is in, if any, as metadata has them.
+
+    Users from USERS on use the bot while the demo runs.
+    """
+    numbers = {"user": user, "guild": user % GUILDS if user < USERS else GUILDS + user % LIVE_GUILDS}
+    if in_direct_messages(np.array(user)):
+        del numbers["guild"]
     return {
         kind: hashlib.blake2b(f"{kind} {number}".encode(), digest_size=4).hexdigest()
         for kind, number in numbers.items()

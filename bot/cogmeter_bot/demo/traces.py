@@ -6,6 +6,7 @@ The slowest operations of a service happen inside commands. ``enclose`` moves co
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -68,6 +69,9 @@ class EnclosedOperation(NamedTuple):
     span: SpanRecord  # the operation
 
 
+RESPONSE_US: Final = 2_900_000  # until which a first response is sent: Discord waits three seconds
+CALLBACK_US: Final = 300_000  # of the request of a first response, at most
+LATE_US: Final = 1_500_000  # from which a first response is late because of what the command does before it
 _CALLBACK: Final = (CALLBACKS.service, CALLBACKS.operation)
 _EDIT: Final = ("discord.rest", "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/@original")
 _SEND: Final = ("discord.rest", "POST /channels/{channel_id}/messages")
@@ -252,17 +256,42 @@ def _trace(
 def spans_of(template: TraceTemplate, duration_us: int) -> list[SpanRecord]:
     """Return the spans of a command of this duration."""
     return [
-        SpanRecord(
-            number,
-            part.parent,
-            part.service,
-            part.operation,
-            int(part.start * duration_us),
-            int(part.length * duration_us),
-            Outcome.OK,
-        )
+        span_of(number, part, int(part.start * duration_us), int(part.length * duration_us))
         for number, part in enumerate(template.spans, start=1)
     ]
+
+
+def span_of(number: int, part: SpanTemplate, start_us: int, length_us: int) -> SpanRecord:
+    """Return a span of this time; a first response is short, and in time."""
+    names = part.service, part.operation
+    if names == _CALLBACK:
+        length_us = min(length_us, CALLBACK_US)
+        start_us = min(start_us, RESPONSE_US - length_us)
+    return SpanRecord(number, part.parent, *names, start_us, length_us, Outcome.OK)
+
+
+def late_response_us(trace: TraceRecord) -> int | None:
+    """Return when a command had sent its first response, from its start; None if that was not late."""
+    ends = (span.start_us + span.duration_us for span in trace.spans if _is_callback(span))
+    return next((end_us for end_us in ends if end_us >= LATE_US), None)
+
+
+def with_response(trace: TraceRecord, after_us: int | None) -> TraceRecord:
+    """Return the trace of a command whose first response was sent after this time; None: it never was."""
+    spans = [span for span in trace.spans if not _is_callback(span)]
+    if after_us is not None:
+        spans += [_ending(span, after_us) for span in trace.spans if _is_callback(span)]
+    spans.sort(key=lambda span: span.start_us + span.duration_us)
+    return replace(trace, spans=tuple(spans))
+
+
+def _ending(span: SpanRecord, at_us: int) -> SpanRecord:
+    length_us = min(span.duration_us, at_us)
+    return replace(span, start_us=at_us - length_us, duration_us=length_us)
+
+
+def _is_callback(span: SpanRecord) -> bool:
+    return (span.service, span.operation) == _CALLBACK
 
 
 def trace_of(template: TraceTemplate, run: EndedRun, spans: Sequence[SpanRecord] | None = None) -> TraceRecord:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,8 +17,16 @@ from cogmeter.recording.service_names import COMMANDS, REST
 from cogmeter_bot.demo.errors import ASKED, error_group, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.live_traces import LiveTraces
-from cogmeter_bot.demo.profiles import CALLBACKS, FIRST_RESPONSES, PROFILES, Profile, activity
-from cogmeter_bot.demo.traces import EndedRun
+from cogmeter_bot.demo.profiles import (
+    CALLBACKS,
+    FIRST_RESPONSES,
+    PROFILES,
+    Profile,
+    activity,
+    person_hashes,
+    random_live_user,
+)
+from cogmeter_bot.demo.traces import EndedRun, late_response_us, with_response
 from cogmeter_storage.base import StorageError
 from cogmeter_storage.model import ERROR_GROUP, FAILURES, Outcome
 
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
 
 STEP_S: Final = 0.5
 LOGGED_SHARE: Final = 0.08  # of the runs of ASKED; the alert about logged errors begins at 0.1 of a service
-USERS: Final = 25  # who use the bot while the demo runs; some much more often than others
 
 
 class Traffic:
@@ -45,7 +53,7 @@ class Traffic:
         add_trace: Callable[[TraceRecord], object] = lambda _: None,
     ) -> None:
         """``count_user`` gets service, operation and number of the user of each command."""
-        self._traces = LiveTraces(add_trace)
+        self._traces, self._add_trace = LiveTraces(), add_trace
         self._rng = np.random.default_rng(seed + 1)  # other numbers than the history's
         self._record, self._store_errors, self._count_user = record, store_errors, count_user
         self._errors: dict[tuple[str, ErrorKind], ErrorBatch] = {}  # of the present step
@@ -75,7 +83,7 @@ class Traffic:
             if failed is not None:
                 details["metadata"] = _group_metadata((failed.service, failed.operation), trace.error)
             self._record_command(trace.operation, trace.duration_us / 1000, details)
-            self._record_first_response(trace.operation, incident, now_us)
+            self._record_first_response(trace.operation, incident, now_us, trace)
         load = float(activity(now_us))
         for profile in PROFILES:
             if profile.steady or profile is CALLBACKS or FIRST_RESPONSES.get(profile.operation) is profile:
@@ -90,16 +98,28 @@ class Traffic:
     def _record_command(self, command: str, duration_ms: float, details: Mapping[str, Any]) -> None:
         self._record(COMMANDS, command, duration_ms=duration_ms, **details)
         if self._count_user is not None:
-            self._count_user(COMMANDS, command, int(USERS * self._rng.random() ** 3))
+            self._count_user(COMMANDS, command, random_live_user(self._rng))
 
-    def _record_first_response(self, command: str, incident: Incident | None, now_us: int) -> None:
+    def _record_first_response(
+        self, command: str, incident: Incident | None, now_us: int, trace: TraceRecord | None
+    ) -> None:
+        """Record the first response to a command, and add the trace of the command, which shows it."""
         if command in FIRST_RESPONSES:
-            sent = self._record_one(FIRST_RESPONSES[command], incident, now_us)
+            profile, late_us = FIRST_RESPONSES[command], None if trace is None else late_response_us(trace)
+            if trace is not None:  # the command ends after its first response
+                profile = replace(profile, max_ms=min(profile.max_ms, trace.duration_us / 1000))
+            response = self._record_one(profile, incident, now_us, late_us)
+            sent = response.outcome is Outcome.OK
             if sent:
                 self._record_one(CALLBACKS, None, now_us)
+            trace = trace and with_response(trace, response.duration_us if sent else None)
+        if trace is not None:
+            self._add_trace(trace)
 
-    def _record_one(self, profile: Profile, incident: Incident | None, now_us: int) -> bool:
-        """Record an operation; return whether it succeeded."""
+    def _record_one(
+        self, profile: Profile, incident: Incident | None, now_us: int, duration_us: int | None = None
+    ) -> EndedRun:
+        """Record and return an operation, of this duration a successful one."""
         active = incident if incident is not None and incident.affects(profile) else None
         # A low rate without an incident: in a short window, two failures of twenty would raise an alert.
         failure_rate = active.failure_rate if active else profile.failure_rate / 4
@@ -107,9 +127,9 @@ class Traffic:
             failure_rate = 0.0  # the watch of the bot would have counted the rate limit, and no request was sent
         slowdown = (active.slowdown if active else 1.0) * SLOW_RELEASE.factor(profile)
         duration_ms = profile.median_ms * slowdown * float(self._rng.lognormal(0.0, profile.spread))
-        duration_ms = min(duration_ms, profile.max_ms)
+        duration_ms = min(duration_ms, profile.max_ms) if duration_us is None else duration_us / 1000
         details: dict[str, Any] = {}
-        if self._rng.random() < failure_rate:
+        if self._rng.random() < failure_rate and duration_us is None:
             outcome, text = profile.failures[int(self._rng.integers(len(profile.failures)))]
             details = {"outcome": outcome, "error": text}
             duration_ms = profile.failed_ms or duration_ms
@@ -117,6 +137,9 @@ class Traffic:
             if error is not None:
                 merge(self._errors, error)
         metadata = {} if profile.metadata is None else profile.metadata(self._rng, duration_ms)
+        if "user" in metadata:
+            metadata = {key: value for key, value in metadata.items() if key != "guild"}
+            metadata.update(person_hashes(random_live_user(self._rng)))
         if (profile.service, profile.operation) == ASKED and self._rng.random() < LOGGED_SHARE:
             merge(self._errors, live_logged_error(now_us, self._rng))
             metadata["logged_errors"] = 1
@@ -126,13 +149,13 @@ class Traffic:
             details["metadata"] = metadata
         run = EndedRun(now_us, int(duration_ms * 1000), details.get("outcome", Outcome.OK), details.get("error"))
         if profile.service == COMMANDS:
-            self._traces.plain(profile.operation, run)
+            trace = self._traces.plain(profile.operation, run)
             self._record_command(profile.operation, duration_ms, details)
-            self._record_first_response(profile.operation, incident, now_us)
+            self._record_first_response(profile.operation, incident, now_us, trace)
         else:
             self._traces.enclose(profile, run, incident=active is not None)
             self._record(profile.service, profile.operation, duration_ms=duration_ms, **details)
-        return run.outcome is Outcome.OK
+        return run
 
     async def _run(self) -> None:
         start = last = time.perf_counter()

@@ -17,6 +17,7 @@ from cogmeter.query.errors import ungrouped_failures
 from cogmeter.query.query import Query
 from cogmeter.query.records import Period
 from cogmeter.query.slow import slow_runs
+from cogmeter.query.time_parts import first_output_us, first_response
 from cogmeter.query.usage import registered_commands
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, COMMANDS, TASKS
 from cogmeter.settings import Settings
@@ -25,7 +26,14 @@ from cogmeter_bot.demo.errors import past_errors
 from cogmeter_bot.demo.history import GUILDS, USERS, make_history, store_history
 from cogmeter_bot.demo.incidents import PAST, SLOW_RELEASE
 from cogmeter_bot.demo.past import INTRODUCED, past_alerts, store_alerts, store_commands
-from cogmeter_bot.demo.profiles import CALLBACKS, PROFILES, person_hashes
+from cogmeter_bot.demo.profiles import (
+    CALLBACKS,
+    FIRST_RESPONSES,
+    LIVE_GUILDS,
+    LIVE_USERS,
+    PROFILES,
+    person_hashes,
+)
 from cogmeter_bot.importing import ROWS_PER_CHUNK
 from cogmeter_storage import open_store
 from cogmeter_storage.errors import ErrorKind
@@ -219,11 +227,11 @@ async def test_the_stored_history_knows_who_used_the_commands(stored_week):
 
 def test_the_people_of_costs_and_errors_are_most_of_those_who_use_the_commands(week):
     known = [person_hashes(user) for user in range(USERS)]
-    servers = {one["user"]: one["guild"] for one in known}
+    servers = {one["user"]: one.get("guild") for one in known}
     assert len(servers) == USERS
     used = np.unique(week.table[:, 5])
     spending = [json.loads(week.metadata[place]) for place in used.tolist() if week.metadata[place]]
-    spent = {(one["user"], one["guild"]) for one in spending if "user" in one}
+    spent = {(one["user"], one.get("guild")) for one in spending if "user" in one}
     failed = {user for batch in past_errors(week, UNTIL_US, 7, 1) for user in batch.users}
     assert all(servers[user] == guild for user, guild in spent)
     assert failed <= servers.keys()
@@ -276,3 +284,26 @@ async def test_the_bot_has_each_command_since_a_deploy_or_the_begin_of_its_histo
 
 def test_a_history_of_less_than_a_minute_is_empty():
     assert len(make_history(UNTIL_US, 0.0, seed=1)) == 0
+
+
+def test_the_first_response_of_a_traced_command_is_in_time_and_the_recorded_one(week):
+    recorded = {name: set() for name in FIRST_RESPONSES}
+    for number, (service, name) in enumerate(week.names):
+        if service == ACKNOWLEDGEMENT:
+            rows = week.table[week.table[:, 0] == number]
+            recorded[name] = set(zip((rows[:, 1] - rows[:, 2]).tolist(), rows[:, 2].tolist(), strict=True))
+    shown = [(trace, first_output_us(trace)) for trace in week.traces if trace.operation in FIRST_RESPONSES]
+    answered = [(trace, after_us) for trace, after_us in shown if first_response(trace) is not None]
+    assert len(shown) >= len(answered) > 500
+    assert all(after_us < 3_000_000 for _, after_us in answered)
+    for name in ("ask", "look"):
+        assert {(trace.at_us, after_us) for trace, after_us in answered if trace.operation == name} <= recorded[name]
+
+
+def test_costs_and_usage_count_the_same_servers_and_direct_messages():
+    people = [person_hashes(user) for user in range(USERS)]
+    assert len({one["guild"] for one in people if "guild" in one}) == GUILDS
+    assert sum("guild" not in one for one in people) == USERS // 20
+    live = {person_hashes(USERS + user)["guild"] for user in range(LIVE_USERS)}
+    assert len(live) == LIVE_GUILDS
+    assert live.isdisjoint({one.get("guild") for one in people})

@@ -10,9 +10,9 @@ import pytest
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, COMMANDS, REST, TASKS
 from cogmeter_bot.demo.errors import ASKED
 from cogmeter_bot.demo.incidents import FIRST_AFTER_S, LIVE_LENGTH_S, PAUSE_S, live_incidents
-from cogmeter_bot.demo.profiles import CALLBACKS, PROFILES, activity
+from cogmeter_bot.demo.profiles import CALLBACKS, LIVE_USERS, PROFILES, USERS, activity
 from cogmeter_bot.demo.traces import TRACE_TEMPLATES
-from cogmeter_bot.demo.traffic import STEP_S, USERS, Traffic
+from cogmeter_bot.demo.traffic import STEP_S, Traffic
 from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import FAILURES
 
@@ -92,7 +92,7 @@ def test_the_user_of_each_command_is_counted():
     traffic = Traffic(1, record=notebook, count_user=lambda *use: users.append(use))
     run(traffic, 600)
     assert [use[:2] for use in users] == [line[:2] for line in notebook.lines if line[0] in BY_OPERATION]
-    assert {user for *_, user in users} <= set(range(USERS))
+    assert {user for *_, user in users} <= set(range(USERS, USERS + LIVE_USERS))
 
 
 def test_slow_operations_of_live_traffic_have_traces_and_happen_inside_commands():
