@@ -120,7 +120,7 @@ class Comparison:
     edges_us: tuple[float, ...]  # of the bars of the distributions: one more than bars; empty without operations
     hours: int  # hours of the day that are compared
     recorded_since_us: int | None = None  # the first record, if the first period begins before it
-    # Groups that were first seen in the second period, most frequent first; none if nothing was recorded in the first.
+    # Groups that were first seen in the second period, most frequent first; none with too few operations in the first.
     new_errors: tuple[ErrorGroup, ...] = ()
 
     @property
@@ -186,8 +186,8 @@ async def compare(
     first_us = await query.store.first_us()
     if first_us is None or first_us < periods.before.since_us + MINUTE_US:
         first_us = None
-    recorded = first_us is None or first_us < periods.before.until_us
-    new_errors = await _new_errors(query, service, operation, periods.after) if recorded else ()
+    known = found.before.operations + found.before.left_out >= FEWEST
+    new_errors = await _new_errors(query, service, operation, periods.after) if known else ()
     return dataclasses.replace(found, recorded_since_us=first_us, new_errors=new_errors)
 
 

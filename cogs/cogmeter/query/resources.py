@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 START: Final = "start"  # the kind of a marker
 LEAST_POINTS: Final = 8  # of a growth
 LEAST_US: Final = 2 * HOUR_US  # of a growth
-SAMPLED_US: Final = 2 * DAY_US  # in longer ranges, samples of counters are read in bins
+SAMPLED_US: Final = 2 * DAY_US  # samples of counters over a longer time are read in bins
 SAMPLE_US: Final = 1_000_000  # samples are further apart
 BIN_US: Final = HOUR_US // 4  # divides the time since 1970, so that a later range has the same bins
 NEWEST_US: Final = HOUR_US // 6  # before the newest sample, in which the one before it is searched
@@ -117,10 +117,12 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     """
     names = [resource.gauge for resource in RESOURCES]
     steps = await query.store.sample_steps(names, span.since_us, span.until_us, step_us=span.step_us)
-    sampled_rates = span.until_us - span.since_us <= SAMPLED_US
-    rates = await _rates(query.store, span, SAMPLE_US if sampled_rates else BIN_US)
     markers = tuple(await query.store.markers(span.since_us, span.until_us))
     sampled = [number for found in steps.values() for number in found]
+    counted = [step for one in RESOURCES if one.counter for step in steps[one.gauge].values()]
+    since_us = min((step.first_us for step in counted), default=span.until_us)
+    bin_us = SAMPLE_US if span.until_us - since_us <= SAMPLED_US else BIN_US
+    rates = await _rates(query.store, span, since_us, bin_us)
     if not sampled:
         return ResourceUse(span, span.step_us, (), (), None, markers)
     first, last = min(sampled), max(sampled)
@@ -137,7 +139,7 @@ async def resources(query: Query, span: Range) -> ResourceUse:
         for resource, its_steps in found
     )
     shown = tuple(replace(line, latest=_latest(line, newest[line.resource.gauge])) for line in lines)
-    return ResourceUse(span, span.step_us, edges, shown, run, markers, None if sampled_rates else BIN_US)
+    return ResourceUse(span, span.step_us, edges, shown, run, markers, bin_us if bin_us > SAMPLE_US else None)
 
 
 def _latest(line: ResourceLine, samples: Sequence[tuple[int, float]]) -> float | None:
@@ -176,14 +178,14 @@ def _line(
     return ResourceLine(resource, values, lowest, highest, slope, steady)
 
 
-async def _rates(store: Store, span: Range, bin_us: int) -> dict[str, list[Increase]]:
-    """Return the increases of each counter between neighbouring bins of samples, in order of time.
+async def _rates(store: Store, span: Range, since_us: int, bin_us: int) -> dict[str, list[Increase]]:
+    """Return the increases of each counter between neighbouring bins of samples since a time, in order of time.
 
     They do not depend on the steps of the range, so the highest one stays the highest while the range moves on. A
     counter that fell was reset, and began at 0. Over a gap of more than two steps nothing is known.
     """
     names = [resource.gauge for resource in RESOURCES if resource.counter]
-    since_us = span.since_us // bin_us * bin_us
+    since_us = since_us // bin_us * bin_us
     found = await store.sample_steps(names, since_us, span.until_us, step_us=bin_us)
     rates: dict[str, list[Increase]] = {}
     for name in names:
