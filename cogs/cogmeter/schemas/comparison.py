@@ -123,7 +123,8 @@ class ComparisonAnswer(Schema):
     fewest_operations: int = Field(description="Operations that each period needs for a verdict")
     edges: list[Number] = Field(description="Milliseconds: the edges of the bars of `shares`, one more than bars")
     new_errors: list[NewErrorAnswer] = Field(
-        description="First seen in the second period, most frequent first; empty with fewer than `fewestOperations` in the first"
+        description="First seen in the second period, most frequent first; empty with fewer than `fewestOperations` "
+        "in the first one"
     )
 
     @classmethod
