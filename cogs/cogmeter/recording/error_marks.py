@@ -62,6 +62,9 @@ def note_fingerprint(error: BaseException, fingerprint: str) -> None:
 
 def fingerprint_of_failure(error: BaseException) -> str | None:
     """Return the fingerprint of the group that counted this failure, with this exception or one that it came from."""
+    own = _attributes(error).get(_MARK)
+    if isinstance(own, _Mark) and own.fingerprint is not None:  # most often
+        return own.fingerprint
     return next((mark.fingerprint for mark in _marks(error) if mark.fingerprint is not None), None)
 
 

@@ -66,6 +66,8 @@ class ErrorRecorder:
         self._stacks = 0  # in ``_groups``
         self._sites: dict[tuple[str, int, str], Site] = {}  # log calls, by file, line and function
         self._newest: dict[Key, tuple[int, int, str]] = {}  # the minute of the newest stack, how many, its message
+        # With the line, because a key has the number of its code: no other code gets that number while this one exists.
+        self._fingerprints: dict[Key, tuple[Line | None, str]] = {}
 
     def __len__(self) -> int:
         return len(self._groups) + len(self._returned)
@@ -194,7 +196,7 @@ class ErrorRecorder:
         self.dropped = 0
 
     def _empty(self) -> None:
-        self._groups, self._returned, self._newest, self._stacks = {}, {}, {}, 0
+        self._groups, self._returned, self._newest, self._fingerprints, self._stacks = {}, {}, {}, {}, 0
 
     def _drop(self, errors: int = 1) -> None:
         with lock:
@@ -220,11 +222,20 @@ class ErrorRecorder:
                 if line
                 else Key(kind, type(cause), 0, masked(_text(cause, context)))
             )
-            note_fingerprint(error, fingerprint_of(key, line))
+            note_fingerprint(error, self._fingerprint(key, line))
             self._add(key, line, where, lambda: _links(cause, entries, context))
         except Exception:  # noqa: BLE001 - the exception's class is the host's code
             self._drop()
         return True
+
+    def _fingerprint(self, key: Key, line: Line | None) -> str:
+        """Return the fingerprint of a key's group; computing it takes as long as capturing a short stack."""
+        known = self._fingerprints.get(key)
+        if known is None:
+            if len(self._fingerprints) >= MAX_GROUPS:
+                self._fingerprints.clear()
+            known = self._fingerprints[key] = line, fingerprint_of(key, line)
+        return known[1]
 
     def _log_record(self, record: logging.LogRecord, where: Where) -> None:
         if not self.enabled:
