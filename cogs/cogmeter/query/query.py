@@ -213,8 +213,7 @@ class Query:
             return {}
         names = sorted(ids)
         groups = {ids[name]: group for group, name in enumerate(names)}
-        totals = await self.totals(span, groups)
-        return dict(ranked(names, _from_first_record(totals, span, await self.covered(span)), span))
+        return dict(ranked(names, await self.totals(span, groups), span))
 
     async def timeline(
         self,
@@ -243,12 +242,13 @@ class Query:
         return await self._timeline(service, operation, groups, span, covered=covered, step_us=step_us)
 
     async def totals(self, span: Range, groups: Mapping[int, int]) -> Totals:
-        """Return the sums of these groups of series in one bin, as ``overview`` and ``stats`` count a range.
+        """Return the sums of these groups of series in one bin from the first record on, as ``stats`` counts a range.
 
         Raises:
             StorageError: the store cannot be read.
         """
-        return await self._totals(span, groups, self.store.totals, exact=self._cuts_minutes(span))
+        totals = await self._totals(span, groups, self.store.totals, exact=self._cuts_minutes(span))
+        return _from_first_record(totals, span, await self.covered(span))
 
     async def ids(self, service: str | None, operation: str | None = None) -> list[int] | None:
         """Return the series ids of a service, or of one operation in it; None, which means all, without a service.

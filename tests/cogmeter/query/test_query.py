@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cogmeter.query.query import Query
 from cogmeter.query.records import MOST_BINS, Period, Range, UnknownNameError
+from cogmeter.query.statistics import figures
 from cogmeter_storage import open_store
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker, Retention
 
@@ -117,8 +118,12 @@ async def test_rates_are_over_the_time_from_the_first_record_on(store, ago_us, m
     summary = await query(store).summary(Period.DAY)
     stats = await query(store).stats("discord.commands", period=Period.DAY)
     operations = await query(store).operations("discord.commands", Period.DAY)
-    for figures in (summary.total, summary.services[0][1], summary.commands[0].figures, stats.total, operations["ask"]):
-        assert figures.per_minute == pytest.approx(figures.operations / minutes, rel=0.1)
+    span = query(store).span(Period.DAY)
+    ids = await query(store).ids("discord.commands")
+    together = figures(await query(store).totals(span, dict.fromkeys(ids, 0)), span)
+    of_parts = (summary.services[0][1], summary.commands[0].figures, operations["ask"])
+    for one in (summary.total, stats.total, together, *of_parts):
+        assert one.per_minute == pytest.approx(one.operations / minutes, rel=0.1)
     assert summary.before.per_minute == pytest.approx(summary.before.operations / 1440, rel=0.01)
 
 
