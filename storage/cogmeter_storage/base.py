@@ -244,8 +244,11 @@ class Store(SharedStore, Protocol):
         limit: int,
         until_us: int | None = None,
         one_each: bool = False,
+        involving: tuple[str, str | None] | None = None,
     ) -> list[TraceRecord]:
         """Return the traces that ended in [since_us, until_us), of one service and operation name or (None) of all.
+
+        ``involving`` chooses those with a span of this service and operation name (None: any) among the slowest 2,000.
 
         The slowest come first, then the newest, so a limit drops the least important ones. With ``one_each``, only the
         slowest of each service and operation name is returned. A trace that lasted for more than an hour before the

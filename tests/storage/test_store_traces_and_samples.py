@@ -148,6 +148,29 @@ async def test_a_range_of_traces_has_an_end_and_one_of_each_name_is_its_slowest(
     assert [one.duration_us for one in found] == [99]
 
 
+async def test_the_traces_that_involve_a_service_are_found_however_many_are_slower(store, noon):
+    names = ("graph", 'gr_ph "a\\b" 100%', "graph 2")
+
+    def trace(number, duration_us, *spans):
+        parts = tuple(SpanRecord(place, 0, *one, 0, 1, Outcome.OK) for place, one in enumerate(spans, 1))
+        return TraceRecord(noon + number, "discord.commands", f"c{number % 3}", duration_us, Outcome.OK, None, 0, parts)
+
+    await store.add_traces([trace(number, 1_000 + number, ("web", "fetch")) for number in range(300)])
+    await store.add_traces([trace(300, 9, (names[0], "query")), trace(301, 8, (names[0], "link"))])
+    await store.add_traces([trace(302, 7, (names[1], "query")), trace(303, 6, ("web", "graph"), (names[0], "link"))])
+
+    async def found(service, operation=None, **options):
+        traces = await store.traces(None, None, noon, limit=5, involving=(service, operation), **options)
+        return [one.duration_us for one in traces]
+
+    assert await found(names[0]) == [9, 8, 6]
+    assert await found(names[0], one_each=True) == [9, 8]  # c0 twice
+    assert await found(names[0], "link") == [8, 6]
+    assert await found(names[1]) == [7]
+    assert await found(names[2]) == await found("fetch") == await found("gr%") == []
+    assert await found("web", "fetch") == [1_299, 1_298, 1_297, 1_296, 1_295]
+
+
 async def test_a_marker_that_comes_again_is_stored_once(store, noon):
     marker = Marker(noon, "mark", "deployed 1.4")
     first = await store.add_marker(marker)

@@ -26,6 +26,7 @@ from cogmeter.query.records import Period, Range
 from cogmeter.recording.background import paced
 from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, is_dependency
 from cogmeter_storage.alerting import SENT, AlertState
+from cogmeter_storage.errors import ErrorKind
 from cogmeter_storage.model import DAY_US
 
 if TYPE_CHECKING:
@@ -179,21 +180,24 @@ class Attention:
         return series[main].operation if counts[main] > MAIN_SHARE * max(int(counts.sum()), 1) else ""
 
     async def _with_errors(self, judged: Sequence[JudgedOperation], span: Range) -> list[JudgedOperation]:
-        """Return the operations with their most frequent open error, or with that of an operation inside them."""
+        """Return the operations with the open error of most of their failures."""
         if not judged:
             return []
         groups = await self._query.store.errors.groups(span.since_us, span.until_us, resolved=False, limit=GROUPS)
         recent = [group for group in groups if group.last_us >= span.since_us]
         found = []
         for one in judged:
-            error = _most_frequent(recent, one.service, one.operation)
-            if error is None and one.service:
-                error = await self._inner_error(recent, one, span)
+            error = await self._most_frequent(recent, one, span) if one.failures else None
             found.append(dataclasses.replace(one, error=error))
         return found
 
-    async def _inner_error(self, groups: Sequence[ErrorGroup], one: JudgedOperation, span: Range) -> ErrorGroup | None:
-        """Return the error of the most frequent failures, which an operation inside it raised; None if not known."""
+    async def _most_frequent(
+        self, groups: Sequence[ErrorGroup], one: JudgedOperation, span: Range
+    ) -> ErrorGroup | None:
+        """Return the error of the most frequent failures, perhaps of an operation inside it; None if not known."""
+        if not one.service:
+            failed = [group for group in groups if group.kind is ErrorKind.FAILED]
+            return max(failed, key=lambda group: group.count, default=None)
         ids = await self._query.ids(one.service, one.operation or None)
         failures = await self._query.store.failure_groups(ids, span.since_us, span.until_us, limit=1)
         return group_of_failures(failures[0], groups) if failures else None
@@ -227,13 +231,3 @@ def slow_part(traces: Sequence[TraceRecord]) -> SlowPart | None:
     names, part_us = own_us.most_common(1)[0]
     share = min(part_us / whole_us, 1.0)
     return SlowPart(*names, share) if share >= MAIN_SHARE else None
-
-
-def _most_frequent(groups: Sequence[ErrorGroup], service: str, operation: str) -> ErrorGroup | None:
-    """Return the group with the most errors of an operation or service; None if it has none."""
-    counts = {
-        number: sum(count for of, name, count in group.places if of == service and operation in {"", name})
-        for number, group in enumerate(groups)
-    }
-    number = max(counts, key=lambda number: counts[number], default=None)
-    return groups[number] if number is not None and counts[number] else None

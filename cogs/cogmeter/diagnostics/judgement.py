@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from cogmeter.alerts.model import BOT, CRITICAL, INFO, NO_HISTORY
 from cogmeter.alerts.rules.guide import ERROR_RATE, RESPONSE_TIME
-from cogmeter.alerts.rules.rule import severity
+from cogmeter.alerts.rules.rule import beyond, severity
 from cogmeter.diagnosis import BAD, Check, Status, Verdict, status_of, worst
 from cogmeter.render import formatting
 from cogmeter.settings import Settings
@@ -215,7 +215,7 @@ def _response_time(figures: Measured, limits: Limits, subject: Subject) -> tuple
     value, threshold = formatting.duration(value_us), formatting.duration(threshold_us)
     few = figures.operations < limit.min_operations
     status = Status.UNKNOWN if few else _status(severity(limit, value_us / 1000))
-    return status, f"{statistic} response time of {value}, more than {threshold}"
+    return status, f"{statistic} response time of {beyond(value, threshold)}, more than {threshold}"
 
 
 def _status(severity_name: str) -> Status:

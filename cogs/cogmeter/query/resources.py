@@ -65,12 +65,7 @@ class ResourceLine:
     growth_per_day: float | None  # see ``growth``; None if it is not known
     steady: bool = False  # it grows, and not by chance
     latest: float | None = None  # the newest sample; of a counter, its increase per second since the one before
-
-    @property
-    def mean(self) -> float | None:
-        """The mean of all steps."""
-        known = [value for value in self.values if value is not None]
-        return sum(known) / len(known) if known else None
+    mean: float | None = None  # of all samples; of a counter, its increase per second
 
     @property
     def peak(self) -> float | None:
@@ -175,7 +170,9 @@ def _line(
     slope, tau = growth([at_us for at_us, _ in pairs], grown)
     typical = float(np.median(grown)) if grown else 0.0
     steady = slope is not None and tau >= STEADY and slope > LEAST_GROWTH * typical
-    return ResourceLine(resource, values, lowest, highest, slope, steady)
+    whole = sum(step.mean * step.samples for step in known if step is not None) * resource.factor
+    samples = sum(step.samples for step in known if step is not None)
+    return ResourceLine(resource, values, lowest, highest, slope, steady, mean=whole / samples if samples else None)
 
 
 async def _rates(store: Store, span: Range, since_us: int, bin_us: int) -> dict[str, list[Increase]]:
@@ -214,6 +211,7 @@ def _rate_line(resource: Resource, increases: Sequence[Increase], numbers: range
         tuple(None if each is None else min(one.rate for one in each) for each in known),
         tuple(None if each is None else max(one.rate for one in each) for each in known),
         None,
+        mean=_mean_rate(increases) if increases else None,
     )
 
 

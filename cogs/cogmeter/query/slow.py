@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LISTED: Final = 10  # commands and replies, each with its slowest run
 OF_ONE: Final = 5  # slowest runs of one command
 READ: Final = 1_000  # slowest traces of one command that "where the time goes" reads
-INVOLVED: Final = 100  # slowest traces that are searched for a service inside them
+UNTRACED: Final = 100  # slowest operations, of which one of each name is shown where no trace is stored
 MOST_STALLS: Final = 200
 LEAST_US: Final = 100_000  # a shorter run is not slow, even if it is the slowest of its command
 ENOUGH: Final = 5  # runs from which the typical duration is known
@@ -181,7 +181,7 @@ async def _of_subject(query: Query, span: Range, service: str, operation: str | 
     if traces:
         return [*traces]
     ids = await query.ids(service, operation)
-    slowest = await query.store.slowest(ids or [], span.since_us, span.until_us, limit=INVOLVED)
+    slowest = await query.store.slowest(ids or [], span.since_us, span.until_us, limit=UNTRACED)
     # One of each operation: a loop that is long by nature would fill the list otherwise.
     each = {(one.operation if operation is None else one.id): one for one in reversed(slowest)}
     found: list[Found] = sorted(each.values(), key=lambda one: -one.duration_us)
@@ -190,12 +190,9 @@ async def _of_subject(query: Query, span: Range, service: str, operation: str | 
 
 async def involving(query: Query, span: Range, service: str, operation: str | None) -> list[TraceRecord]:
     """Return the slowest traces that have a span of this service or operation: the slowest of each command."""
-    traces = await query.store.traces(None, None, span.since_us, until_us=span.until_us, limit=INVOLVED)
-    each: dict[tuple[str, str], TraceRecord] = {}
-    for trace in traces:
-        if any(one.service == service and operation in {None, one.operation} for one in trace.spans):
-            each.setdefault((trace.service, trace.operation), trace)
-    return [*each.values()][:OF_ONE]
+    return await query.store.traces(
+        None, None, span.since_us, until_us=span.until_us, limit=OF_ONE, one_each=True, involving=(service, operation)
+    )
 
 
 @dataclass(frozen=True, slots=True)

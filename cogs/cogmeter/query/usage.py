@@ -109,14 +109,15 @@ class Usage:
 
 
 async def usage(query: Query, span: Range) -> Usage:
-    """Return the use of the bot over a range, which is widened to the start of its first hour.
+    """Return the use of the bot over a range, which is widened to whole hours, but not into the future.
 
     People and other counts are stored by the hour, and the heat map has hours.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    store, since_us, until_us = query.store, span.since_us // HOUR_US * HOUR_US, span.until_us
+    store, since_us = query.store, span.since_us // HOUR_US * HOUR_US
+    until_us = max(min(-(-span.until_us // HOUR_US) * HOUR_US, query.now_us()), span.until_us)
     known = [series for series in await store.series() if series.service in BY_OPERATION]
     groups = {series.id: group for group, series in enumerate(known)}
     totals = await store.totals(since_us, until_us, groups=groups)
@@ -132,7 +133,7 @@ async def usage(query: Query, span: Range) -> Usage:
     everybody = (await store.usage.distinct(since_us, until_us, groups=together) or [DistinctCounts(0, 0)])[0]
     counts = await store.usage.counts(since_us, until_us, [CONTEXT, LOCALE])
     return Usage(
-        range=replace(span, since_us=since_us),
+        range=replace(span, since_us=since_us, until_us=until_us),
         people=_known(everybody) if operations else everybody,
         operations=operations,
         unused=await _unused(store, {series.operation for series in known if series.service == COMMANDS}),

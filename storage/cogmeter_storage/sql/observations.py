@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from cogmeter_storage.model import DAY_US, LONGEST_US, Marker, Outcome, SampleStep, SpanRecord, TraceRecord
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PIECE_US = 2 * DAY_US  # aggregated at once: with a sample every 15 s, 11,520 of one gauge
 _SAMPLES_PER_DELETE = 5000
+MOST_SEARCHED = 2_000  # slowest traces of a range that are searched for a span
 TRACE_COLUMNS = "at_us, service, operation, duration_us, outcome, error, left_out, spans"
 _TRACES_PER_DELETE = 500  # a row has up to 100 spans, about 10 kB
 SET_VALUE = "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -120,6 +122,7 @@ class TraceFilter(NamedTuple):
     since_us: int
     until_us: int | None
     one_each: bool  # only the slowest of each service and operation
+    involving: tuple[str, str | None] | None = None  # service and operation name of a span; operation None: any
 
 
 def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, limit: int) -> list[TraceRecord]:
@@ -131,6 +134,10 @@ def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, li
         " AND (?3 IS NULL OR service = ?3) AND (?4 IS NULL OR operation = ?4)"
     )
     order = "ORDER BY duration_us DESC, id DESC"
+    pattern: tuple[str, ...] = ()
+    if wanted.involving is not None:
+        searched = f"SELECT id FROM trace WHERE {chosen} {order} LIMIT {MOST_SEARCHED}"  # noqa: S608 - the texts above
+        chosen, pattern = f"id IN ({searched}) AND spans LIKE ?7 ESCAPE '!'", (_pattern(*wanted.involving),)
     if wanted.one_each:  # the places are found without the spans, which are on pages of their own
         places = f"SELECT id, ROW_NUMBER() OVER (PARTITION BY service, operation {order}) AS place FROM trace"  # noqa: S608 - the texts above
         chosen = f"id IN (SELECT id FROM ({places} WHERE {chosen}) AS placed WHERE place = 1)"  # noqa: S608 - the texts above
@@ -140,12 +147,20 @@ def slowest_traces(raw: Session, damage: DamagedRows, wanted: TraceFilter, *, li
     offset, more = 0, max(limit, 0)  # a negative LIMIT means no limit
     while more:  # repeats only if spans are damaged, which SQL cannot detect
         rows = raw.execute(
-            statement, (wanted.since_us, until_us, wanted.service, wanted.operation, more, offset)
+            statement, (wanted.since_us, until_us, wanted.service, wanted.operation, more, offset, *pattern)
         ).fetchall()
         traces += filter(None, (trace_of(row, damage) for row in rows))
         offset += len(rows)
         more = limit - len(traces) if len(rows) == more else 0
     return traces
+
+
+def _pattern(service: str, operation: str | None) -> str:
+    """Return a pattern of LIKE for the JSON of spans with one of this service and operation, see ``_trace_row``."""
+    # After a service comes another text, after an operation a number.
+    text = f',{json.dumps(service)},"' if operation is None else f",{json.dumps(service)},{json.dumps(operation)},"
+    escaped = re.sub("[!%_]", r"!\g<0>", text)
+    return f"%{escaped}%"
 
 
 def delete_traces(raw: Session, cut_us: int) -> int:

@@ -71,9 +71,10 @@ class SqlStore:
         limit: int,
         until_us: int | None = None,
         one_each: bool = False,
+        involving: tuple[str, str | None] | None = None,
     ) -> list[TraceRecord]:
         """Return traces, slowest first."""
-        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each=one_each)
+        subject = observations.TraceFilter(service, operation, since_us, until_us, one_each, involving)
         return await self._sql_reading.run(observations.slowest_traces, self._damaged_rows, subject, limit=limit)
 
     async def add_marker(self, marker: Marker) -> Marker:

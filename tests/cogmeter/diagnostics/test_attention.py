@@ -363,6 +363,15 @@ def test_an_alert_that_cannot_be_judged_now_affected_people():
     assert ", for 26 users" not in concern.text
 
 
+async def test_a_logged_error_is_not_the_most_common_error_of_failures(store):
+    await seed(store)
+    logged = make_errors("log", NOW - 4 * MINUTE_US, count=900, where=(COMMANDS, "ask"), kind=ErrorKind.LOGGED)
+    await store.errors.add([make_errors("ask", NOW - 4 * MINUTE_US, count=30, where=(COMMANDS, "ask")), logged])
+    attention, query = reader(store)
+    first, _ = await attention.concerns(await query.overview(SPAN), [])
+    assert first.text.endswith("most common error: ValueError in cogs/graph.py:42 in Graph.ask")
+
+
 async def test_a_finding_leads_to_the_error_that_an_inner_operation_raised(store):
     await seed(store, group="web")
     inner = make_errors("web", NOW - 4 * MINUTE_US, count=30, where=("web", "fetch"), message="no node ask")

@@ -69,6 +69,12 @@ def test_of_slow_operations_without_a_failure_the_reason_names_their_number():
     assert both.reason == "average response time of 9 s, more than 5 s; 1 of 1,000 operations failed"
 
 
+def test_a_response_time_that_reads_like_its_threshold_is_just_over_it():
+    assert judge(figures(100, mean_ms=5_004), limits()).reason.startswith(
+        "average response time of just over 5 s, more"
+    )
+
+
 def test_the_reason_says_that_there_are_too_few_operations_to_judge():
     rare = judge(figures(4, 2), limits(), "chat")
     assert (rare.status, rare.reason) == (Status.UNKNOWN, "2 of 4 operations failed, too few to judge (15 needed)")

@@ -118,6 +118,14 @@ async def test_the_network_now_is_the_increase_since_the_sample_before_whatever_
     assert use.rate_us == (None if days <= 3 else 15 * 60 * 1_000_000)  # three days have samples of 30 s
 
 
+@pytest.mark.parametrize("length_us", [HOUR_US, DAY_US, 30 * DAY_US])
+async def test_the_mean_is_that_of_the_samples_whatever_the_steps_of_the_range(store, query, length_us):
+    pause = "resources.gc_pause_ms_max"
+    await sampled(store, pause, lambda us: 100.0 if us % (10 * MINUTE_US) == 0 else 10.0, until_us=NOON + HOUR_US)
+    line = line_of(await resources(query, Range(NOON + HOUR_US - length_us, NOON + HOUR_US, "range")), "gc")
+    assert (line.mean, line.peak) == (pytest.approx(19_000.0), 100_000.0)
+
+
 async def test_a_gap_has_no_values(store, query):
     await sampled(store, MEMORY, lambda _: 5.0, until_us=NOON + HOUR_US)
     await store.add_samples(NOON + 5 * HOUR_US, {MEMORY: 6.0})

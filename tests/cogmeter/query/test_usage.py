@@ -97,6 +97,18 @@ async def test_a_range_that_begins_within_an_hour_counts_the_whole_hour(store):
     assert (found.heat[2][23], found.heat[3][1]) == (2, 1)
 
 
+async def test_a_range_that_ends_within_an_hour_counts_the_whole_hour_but_not_the_future(store):
+    await filled(store)
+    end_us = MONDAY + 72 * HOUR_US
+    for now_us, until_us in ((end_us + HOUR_US, end_us), (end_us - 20 * MINUTE_US, end_us - 20 * MINUTE_US)):
+        query = Query(store, clock=lambda now_us=now_us: now_us)
+        found = await usage(query, Range(MONDAY + 70 * HOUR_US, MONDAY + 71 * HOUR_US + 1, ""))
+        assert [(one.label, one.operations, one.people.users) for one in found.operations] == [
+            ("button Shop.buy", 2, 2)
+        ]
+        assert found.range.until_us == until_us
+
+
 async def test_commands_without_any_use_are_listed_since_they_were_registered(store):
     await filled(store)
     await register_commands(store, {"ask", "old", "new one"}, MONDAY)
