@@ -38,14 +38,15 @@ def resources(options: ReadingOptions) -> None:
 
 
 def _page(answer: ResourcesAnswer, title: str) -> OutputPage:
+    from cogmeter.query.query import now_us
     from cogmeter.render.formatting import sentence
-    from cogmeter.render.resource_text import rate_text
+    from cogmeter.render.resource_text import newest_title, rate_text
 
     if not answer.resources:
         return OutputPage(title, [NOTHING])
     columns = [
         Column("resource", flexible=True),
-        Column("now", right=True),
+        Column(newest_title(round(answer.time_range.until.timestamp() * 1e6), now_us()), right=True),
         Column("mean", right=True, hides=2),
         Column("highest", right=True, hides=1),
         Column("growth per day", right=True),

@@ -30,10 +30,10 @@ BAR: Final = 40  # characters of a whole run
 @click.argument("service", required=False, shell_complete=complete_subjects)
 @operation_option
 @click.option(
-    "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Maximum number of operations."
+    "--limit", type=click.IntRange(1, 100), help="Maximum number of operations, without a SERVICE (default: 20)."
 )
 @reading_options
-def slow(options: ReadingOptions, service: str | None, operation: str | None, limit: int) -> None:
+def slow(options: ReadingOptions, service: str | None, operation: str | None, limit: int | None) -> None:
     """List the slowest operations, and why commands are slow.
 
     With a SERVICE, or a command such as /ask: explain its slowest runs by their
@@ -47,13 +47,15 @@ def slow(options: ReadingOptions, service: str | None, operation: str | None, li
 
     time_range = options.time_range("24h")
     if service is not None:
-        _explain(options, service, time_range)
+        if limit is not None:
+            raise click.UsageError("--limit has no effect with a SERVICE: its slowest runs are shown, five at most.")
+        _explain(options, service, operation, time_range)
         return
 
     narrowed = options.services is not None or operation is not None
 
     async def request(source: Source) -> tuple[Slowest, Limits, SlowAnswer | None]:
-        slowest = await source.slowest(time_range, options.services, operation, limit=limit)
+        slowest = await source.slowest(time_range, options.services, operation, limit=limit or 20)
         # Reasons are known of commands; --json has one document, and reasons with a SERVICE.
         reasons = None if narrowed or options.as_json else await source.slow(time_range, None)
         return slowest, await source.limits(), reasons
@@ -66,18 +68,19 @@ def slow(options: ReadingOptions, service: str | None, operation: str | None, li
     options.exit_unless(not any(is_slow(operation, limits) for operation in answer.operations))
 
 
-def _explain(options: ReadingOptions, service: str, time_range: Range) -> None:
-    """Show the slowest runs of one command or service."""
+def _explain(options: ReadingOptions, service: str, operation: str | None, time_range: Range) -> None:
+    """Show the slowest runs of one command, service or operation of it."""
     from cogmeter_bot.sources.diagnosis import is_slow
 
     async def request(source: Source) -> tuple[SlowAnswer, Limits]:
-        return await source.slow(time_range, service), await source.limits()
+        return await source.slow(time_range, service, operation), await source.limits()
 
     answer, limits = options.query(request)
     if options.as_json:
         show_json(answer)
     else:
-        show(reasons_page(answer, service, time_range.label))
+        name = service if operation is None else f"{service} / {operation}"
+        show(reasons_page(answer, name, time_range.label))
     options.exit_unless(not any(is_slow(run, limits) for run in answer.runs))
 
 

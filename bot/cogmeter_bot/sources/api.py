@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     from cogmeter.schemas.errors import ErrorGroupSummary
     from cogmeter.settings import Settings
 
-ALERTS_PER_REQUEST: Final = 200
-GROUPS_PER_REQUEST: Final = 200  # the API's maximum
+PER_REQUEST: Final = 200  # the API's maximum of alerts and of error groups
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of a response that is read into memory
 RESPONSE_S: Final = 60.0  # time limit of a complete response, and of the start of an export
 MIN_EXPORT_BYTES: Final = 1024  # bytes that an export must deliver within RESPONSE_S
@@ -114,15 +113,8 @@ class ApiSource:
         self, service: str | None, operation: str | None, *, before: str | None, after: str | None
     ) -> ComparisonAnswer:
         """Implement Source.comparison."""
-        path = f"{_API}/compare"
-        return await self._get(
-            *(ComparisonAnswer, path, {}),
-            service=service,
-            operation=operation,
-            before=before,
-            after=after,
-            process=self._process,
-        )
+        names = {"service": service, "operation": operation, "before": before, "after": after}
+        return await self._get(ComparisonAnswer, f"{_API}/compare", {}, process=self._process, **names)
 
     async def series(self, service: str | None, time_range: Range, *, trim: bool = False) -> Series:
         """Implement Source.series."""
@@ -134,7 +126,7 @@ class ApiSource:
         alerts: list[AlertAnswer] = []
         cursor: str | None = None
         while len(alerts) < limit:
-            query = {"state": state, "limit": str(min(limit - len(alerts), ALERTS_PER_REQUEST))}
+            query = {"state": state, "limit": str(min(limit - len(alerts), PER_REQUEST))}
             page = await self._get(AlertPage, f"{_API}/alerts", query, cursor=cursor)
             alerts += page.alerts
             cursor = page.next
@@ -144,7 +136,7 @@ class ApiSource:
 
     async def errors(self, time_range: Range, service: str | None, operation: str | None, *, limit: int) -> Errors:
         """Implement Source.errors."""
-        query = {**self._range(time_range), "limit": str(min(limit, GROUPS_PER_REQUEST))}
+        query = {**self._range(time_range), "limit": str(min(limit, PER_REQUEST))}
         return await self._get(Errors, f"{_API}/errors", query, service=service, operation=operation)
 
     async def error_groups(
@@ -156,7 +148,7 @@ class ApiSource:
         groups: list[ErrorGroupSummary] = []
         cursor: str | None = None
         while True:
-            query["limit"] = str(min(limit - len(groups), GROUPS_PER_REQUEST))
+            query["limit"] = str(min(limit - len(groups), PER_REQUEST))
             page = await self._get(ErrorGroupPage, f"{_API}/error-groups", query, **names, cursor=cursor)
             groups += page.groups
             cursor = page.next
@@ -179,9 +171,11 @@ class ApiSource:
         query = {**self._range(time_range), "limit": str(limit)}
         return await self._get(Slowest, f"{_API}/slowest", query, services=_joined(services), operation=operation)
 
-    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
+    async def slow(self, time_range: Range, service: str | None, operation: str | None = None) -> SlowAnswer:
         """Implement Source.slow."""
-        return await self._get(SlowAnswer, f"{_API}/slow", self._range(time_range), service=service)
+        return await self._get(
+            SlowAnswer, f"{_API}/slow", self._range(time_range), service=service, operation=operation
+        )
 
     async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
         """Implement Source.selection."""
@@ -213,7 +207,7 @@ class ApiSource:
 
     async def costs(self, time_range: Range, by: CostGrouping, service: str | None, *, limit: int) -> Costs:
         """Implement Source.costs."""
-        query = {**self._range(time_range), "by": by, "limit": str(min(limit, GROUPS_PER_REQUEST))}
+        query = {**self._range(time_range), "by": by, "limit": str(min(limit, PER_REQUEST))}
         return await self._get(Costs, f"{_API}/costs", query, service=service)
 
     async def service_names(self) -> list[str]:

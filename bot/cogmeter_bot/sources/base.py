@@ -99,8 +99,8 @@ class Source(Protocol):
         """Return the slowest operations of these services; without services, of all but background services."""
         ...
 
-    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
-        """Return the slowest run of each command and reply, or those of one command or service, with their parts."""
+    async def slow(self, time_range: Range, service: str | None, operation: str | None = None) -> SlowAnswer:
+        """Return the slowest run of each command and reply, or those of one of them, with their parts."""
         ...
 
     async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:

@@ -201,11 +201,11 @@ class DatabaseSource:
         with _source_errors():
             return await slowest(self._query, time_range, services=services, operation=operation, limit=limit)
 
-    async def slow(self, time_range: Range, service: str | None) -> SlowAnswer:
+    async def slow(self, time_range: Range, service: str | None, operation: str | None = None) -> SlowAnswer:
         """Implement Source.slow."""
         await self._require_data()
         with _source_errors():
-            return await slow_answer(self._query, time_range, service=service)
+            return await slow_answer(self._query, time_range, service=service, operation=operation)
 
     async def selection(self, time_range: Range, service: str | None) -> SelectionAnswer:
         """Implement Source.selection."""

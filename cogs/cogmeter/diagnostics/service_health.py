@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cogmeter_storage.model import SeriesRecord
 
 ROWS: Final = 64
+ACCURACY: Final = 0.01  # of a quantile, see ``cogmeter_storage.histogram``
 LOOKED_UP: Final = 10  # services without operations since the start, whose last one is read from the store per check
 
 
@@ -153,9 +154,11 @@ def _quantiles_us(buckets: NDArray[np.int32]) -> list[list[float]]:
 
 
 def _measured(percentiles_us: Sequence[float], operations: int, failures: int, sum_us: int) -> _WindowFigures:
-    # The window keeps no maximum, but the duration of a single operation is its sum.
-    p50, p95, p99 = percentiles_us if operations > 1 else [float(sum_us)] * 3
-    return _WindowFigures(operations, failures, {"average": sum_us / operations, "p50": p50, "p95": p95, "p99": p99})
+    # The window keeps no maximum. Of one operation, and of equal durations such as timeouts, the mean is exact.
+    mean_us = sum_us / operations
+    equal = percentiles_us[0] == percentiles_us[2] and abs(mean_us - percentiles_us[0]) <= ACCURACY * mean_us
+    p50, p95, p99 = [mean_us] * 3 if equal or operations == 1 else percentiles_us
+    return _WindowFigures(operations, failures, {"average": mean_us, "p50": p50, "p95": p95, "p99": p99})
 
 
 def _judged(

@@ -123,6 +123,8 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     first, last = min(sampled), max(sampled)
     edges = tuple(span.since_us + number * span.step_us for number in range(first, last + 1))
     run = _longest_run(edges, span, markers)
+    sampled_us = min(step.first_us for of_name in steps.values() for step in of_name.values())
+    shown_run = max(run[0], sampled_us), run[1]  # the first step begins before the first sample
     numbers = range(first, last + 1)
     found = [(resource, steps[resource.gauge]) for resource in RESOURCES if steps[resource.gauge]]
     newest_us = max(step.last_us for of_name in steps.values() for step in of_name.values())
@@ -134,7 +136,7 @@ async def resources(query: Query, span: Range) -> ResourceUse:
         for resource, its_steps in found
     )
     shown = tuple(replace(line, latest=_latest(line, newest[line.resource.gauge])) for line in lines)
-    return ResourceUse(span, span.step_us, edges, shown, run, markers, bin_us if bin_us > SAMPLE_US else None)
+    return ResourceUse(span, span.step_us, edges, shown, shown_run, markers, bin_us if bin_us > SAMPLE_US else None)
 
 
 def _latest(line: ResourceLine, samples: Sequence[tuple[int, float]]) -> float | None:

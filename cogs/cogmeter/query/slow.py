@@ -17,7 +17,7 @@ from cogmeter.query.slow_patterns import TracedRun, matches
 from cogmeter.query.time_parts import TimePart, TimeShare, first_output_us, slowest_step, time_share
 from cogmeter.recording.markers import START
 from cogmeter.recording.service_names import BY_OPERATION, STALLS, in_background, label
-from cogmeter_storage.model import MINUTE_US, SpanRecord, TraceRecord
+from cogmeter_storage.model import HOUR_US, MINUTE_US, SpanRecord, TraceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -248,6 +248,9 @@ class _Context:
                 warm.add(name)
             if own in warm or own not in ids:
                 return None
+        later = await query.store.slowest([ids[own]], at_us, at_us + HOUR_US, limit=UNTRACED)
+        if any(self.starts_us[number] <= one.start_us < at_us for one in later):
+            return None  # another run had begun, and still ran
         return frozenset(warm)
 
     def explain_all(

@@ -105,6 +105,9 @@ def figures_of_rows(
     with np.errstate(invalid="ignore"):
         means = sum_us / counts  # not a number without operations
     percentiles = quantiles(buckets, PERCENTILES, max_us=max_us)
+    # Of equal durations, such as those of timeouts, the mean is exact, and no percentile is below it.
+    equal = np.count_nonzero(buckets, axis=1) == 1
+    percentiles[equal] = np.maximum(percentiles[equal], means[equal, None])
     columns = (counts, outcomes, means, percentiles, max_us)
     return [
         Figures(count, tuple(row), span_us, mean, p50, p95, p99, longest)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cogmeter.render import formatting
 from cogmeter.render.charts.curve import UNITS
+from cogmeter_storage.model import MINUTE_US
 
 if TYPE_CHECKING:
     from cogmeter.query.resources import ResourceLine
@@ -24,6 +25,11 @@ def growth_text(line: ResourceLine) -> str:
 def rate_text(rate_s: float | None) -> str:
     """Return over which time the rates of the network are means, if it is longer than the time between two samples."""
     return "" if rate_s is None else f"network rates are means over {formatting.duration(rate_s * 1e6)}"
+
+
+def newest_title(until_us: int, now_us: int) -> str:
+    """Return what the newest value of a range is: that of now, or the last one of a range that has ended."""
+    return "now" if until_us >= now_us - MINUTE_US else "last"
 
 
 def unit_text(unit: str, value: float | None) -> str:

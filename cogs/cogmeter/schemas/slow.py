@@ -148,8 +148,8 @@ class SlowAnswer(Schema):
         )
 
 
-async def slow_answer(query: Query, span: Range, *, service: str | None) -> SlowAnswer:
-    """Return the slowest runs of all commands and replies, or of one command or service.
+async def slow_answer(query: Query, span: Range, *, service: str | None, operation: str | None = None) -> SlowAnswer:
+    """Return the slowest runs of all commands and replies, or of one command, service or operation of it.
 
     ``service`` may be a label such as "/ask".
 
@@ -157,7 +157,7 @@ async def slow_answer(query: Query, span: Range, *, service: str | None) -> Slow
         UnknownNameError: nothing is stored under that service or label.
         StorageError: the store cannot be read.
     """
-    return SlowAnswer.of(await slow_runs(query, span, service))
+    return SlowAnswer.of(await slow_runs(query, span, service, operation))
 
 
 def _by_key(parts: Mapping[TimePart, float]) -> dict[str, int | float]:

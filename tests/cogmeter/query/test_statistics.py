@@ -2,14 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cogmeter.exporters.base import Export
 from cogmeter.exporters.table import exporter
 from cogmeter.query.query import Query
 from cogmeter.query.records import Range
+from cogmeter.query.statistics import figures_of_rows
 from cogmeter.schemas.base import ms_or_none
 from cogmeter_storage import open_store
+from cogmeter_storage.histogram import BUCKETS, bucket_of
 from cogmeter_storage.model import HOUR_US, MINUTE_US
 
 START_US = 1_800_000_000_000_000 // HOUR_US * HOUR_US
@@ -56,3 +61,13 @@ def exported(figures):
         "p99ResponseTime": ms_or_none(figures.p99_us),
         "maxResponseTime": ms_or_none(figures.max_us),
     }
+
+
+@given(st.integers(1, 10**9), st.integers(1, 500))
+def test_of_equal_durations_no_percentile_is_below_the_mean(duration_us, count):
+    buckets = np.zeros((1, BUCKETS), np.int64)
+    buckets[0, bucket_of(duration_us)] = count
+    outcomes = np.array([[count, 0, 0, 0, 0]])
+    rows = (outcomes, np.array([duration_us * count]), np.array([duration_us]), buckets)
+    (found,) = figures_of_rows(*rows, span_us=60_000_000)
+    assert (found.p50_us, found.p95_us, found.p99_us, found.mean_us) == (pytest.approx(duration_us),) * 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cogmeter.query.resources import RESOURCES, resources
-from cogmeter.render.resource_text import growth_text, rate_text, value_text
+from cogmeter.render import formatting
+from cogmeter.render.resource_text import growth_text, newest_title, rate_text, value_text
 from cogmeter.web.pages.chart_context import chart_context
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, page_response
 from cogmeter.web.pages.selection import selection
@@ -26,6 +27,7 @@ async def show_resources(view: PageView[PageParams]) -> web.Response:
         "resources.html",
         title="Resources",
         use=use,
+        newest_title=formatting.sentence(newest_title(use.range.until_us, view.now_us)),
         rates=rate_text(None if use.rate_us is None else use.rate_us / 1e6),
         panels=[panel for panel in RESOURCES if not panel.counter],
         rules_of=_rules,

@@ -72,8 +72,8 @@ def profile_bars(profile: TimeProfile | None) -> list[StackedBar]:
         return []
     longest_us = max(sum(profile.p50.values()), sum(profile.p95.values()), 1.0)
     return [
-        _stacked("Typical run (p50)", profile.p50, longest_us),
-        _stacked("Slow run (p95)", profile.p95, longest_us),
+        _stacked("Typical traced run (p50)", profile.p50, longest_us),
+        _stacked("Slow traced run (p95)", profile.p95, longest_us),
     ]
 
 

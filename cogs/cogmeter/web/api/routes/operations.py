@@ -96,6 +96,12 @@ class SlowParams(RangeParams):
     service: Subject | None = None
 
 
+class SlowRunsParams(SlowParams, ServiceFilterParams):
+    """Parameters: the range, and one command, service or operation of it."""
+
+    service: Subject | None = None
+
+
 class TracesParams(ServiceFilterParams):
     """Parameters: the start, the service or operation, and the number of traces."""
 
@@ -141,9 +147,10 @@ async def read_slowest(monitor: Monitor, params: SlowestParams) -> Slowest:
     return await slowest(query, span, services=params.services, operation=params.operation, limit=params.limit)
 
 
-async def read_slow(monitor: Monitor, params: SlowParams) -> SlowAnswer:
+async def read_slow(monitor: Monitor, params: SlowRunsParams) -> SlowAnswer:
     """Return the slowest runs with their parts and what to do."""
-    return await slow_answer(await params.query_of(monitor), params.span(now_us()), service=params.service)
+    query, span = await params.query_of(monitor), params.span(now_us())
+    return await slow_answer(query, span, service=params.service, operation=params.operation)
 
 
 async def read_selection(monitor: Monitor, params: SlowParams) -> SelectionAnswer:
@@ -245,7 +252,7 @@ ROUTES: Final = (
         read_slow,
         "Explain the slowest run of each command and reply, or those of one (default: last 24 hours)",
         tag="slow",
-        query=SlowParams,
+        query=SlowRunsParams,
         response=SlowAnswer,
         problems=(404,),
     ),
