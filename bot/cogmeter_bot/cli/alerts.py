@@ -10,7 +10,7 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, WARN, Column, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import one_line, range_title, timestamp
+from cogmeter_bot.cli.text import of_services, one_line, range_title, timestamp
 from cogmeter_bot.zones import zone_label
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def alerts(options: ReadingOptions, history: bool, limit: int) -> None:
     if options.as_json:
         show_json(AlertPage(alerts=matching[:limit], next=None))
     else:
-        title = f"Alerts ({range_title(time_range.label)})" if history else "Active Alerts"
+        of = of_services(options.services)
+        title = f"Alerts{of} ({range_title(time_range.label)})" if history else f"Active Alerts{of}"
         empty = NO_PAST_ALERTS if history else NO_ALERTS
-        if options.services is not None:
-            empty = empty.replace("No alert", f"No alert of {', '.join(map(one_line, options.services))}", 1)
+        empty = empty.replace("No alert", f"No alert{of}", 1)
         page = _page(matching[:limit], title, empty, hidden=len(matching) - len(matching[:limit]))
         show(replace(page, blocks=[*page.blocks, *_links(matching, options.settings)]))
     options.exit_unless(not any(alert.state in {"firing", "acknowledged"} for alert in matching))

@@ -8,10 +8,10 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, reading_options
 from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import one_line, range_title, share
+from cogmeter_bot.cli.text import of_services, one_line, range_title, share
 
 if TYPE_CHECKING:
-    from cogmeter.schemas.costs import Costs
+    from cogmeter.schemas.costs import CostGroupAnswer, Costs
     from cogmeter_bot.cli.output import Block
 
 GROUPS: Final = ("command", "reply", "model", "guild", "user", "service")  # as query.costs, which help must not import
@@ -38,7 +38,7 @@ def cost(options: ReadingOptions, by: str, limit: int) -> None:
     if options.as_json:
         show_json(answer)
     else:
-        show(_page(answer, f"Cost by {_title(by)} ({range_title(time_range.label)})"))
+        show(_page(answer, f"Cost{of_services(options.services)} by {_title(by)} ({range_title(time_range.label)})"))
     options.exit_unless(not answer.total.unpriced_operations)
 
 
@@ -94,18 +94,26 @@ def _page(answer: Costs, title: str) -> OutputPage:
     return OutputPage(title, blocks)
 
 
+def _per_thousand(group: CostGroupAnswer) -> str:
+    from cogmeter.render.cost_text import money
+    from cogmeter.render.formatting import NOTHING
+
+    return NOTHING if group.per_thousand_micro_usd is None else money(group.per_thousand_micro_usd)
+
+
 def _groups(answer: Costs) -> Table:
-    from cogmeter.render.cost_text import group_text, money
+    from cogmeter.render.cost_text import group_text, money, per_thousand_title
     from cogmeter.render.formatting import NOTHING
 
     uses = any(one.uses is not None for one in answer.groups)
+    rated = any(one.per_thousand_micro_usd is not None for one in answer.groups)  # not where no use is counted
     columns = [
         Column(_title(answer.by), flexible=True),
         Column("money", right=True),
         Column("share", right=True, hides=3),
         Column("calls", right=True, hides=2),
         *([Column("uses", right=True, hides=3)] if uses else []),
-        Column(f"per 1,000 {'uses' if uses else 'calls'}", right=True, hides=5),
+        *([Column(per_thousand_title(answer.by).lower(), right=True, hides=5)] if rated else []),
         Column("input", right=True, hides=1),
         Column("output", right=True, hides=1),
         Column("no price", right=True, style=BAD, hides=4),
@@ -117,7 +125,7 @@ def _groups(answer: Costs) -> Table:
             share(one.cost_micro_usd, answer.total.cost_micro_usd) if answer.total.cost_micro_usd else "",
             f"{one.operations:,}",
             *([NOTHING if one.uses is None else f"{one.uses:,}"] if uses else []),
-            NOTHING if one.per_thousand_micro_usd is None else money(one.per_thousand_micro_usd),
+            *([_per_thousand(one)] if rated else []),
             f"{one.tokens_in:,}",
             f"{one.tokens_out:,}",
             f"{one.unpriced_operations:,}" if one.unpriced_operations else "",

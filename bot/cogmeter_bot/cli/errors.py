@@ -8,7 +8,7 @@ import click
 
 from cogmeter_bot.cli.options import ReadingOptions, operation_option, reading_options
 from cogmeter_bot.cli.output import BAD, Column, LabelledValue, Listing, OutputPage, Table, show, show_json
-from cogmeter_bot.cli.text import one_line, range_title, timestamp, zoned
+from cogmeter_bot.cli.text import of_services, one_line, range_title, timestamp, zoned
 from cogmeter_bot.errors import RequestError
 from cogmeter_bot.zones import zone_label
 
@@ -53,7 +53,7 @@ def errors(options: ReadingOptions, number: int | None, operation: str | None, l
         cut = {"groups": report.groups[:limit], "error_groups": report.error_groups[:limit]}
         show_json(report.model_copy(update=cut))
     else:
-        show(_page(report, time_range, limit=limit, of_services=bool(options.services)))
+        show(_page(report, time_range, limit=limit, services=options.services, operation=operation))
     unmuted = [group for group in report.error_groups if group.muted_until is None]
     options.exit_unless(not report.groups and not unmuted)
 
@@ -84,11 +84,14 @@ async def error_report(
     )
 
 
-def _page(report: ErrorReport, span: Range, *, limit: int, of_services: bool) -> OutputPage:
+def _page(
+    report: ErrorReport, span: Range, *, limit: int, services: tuple[str, ...] | None, operation: str | None
+) -> OutputPage:
+    from cogmeter.recording.service_names import label
     from cogmeter.render.error_text import INNER_TITLE, counted_days
 
     unplaced = [failures for failures in report.groups if failures.group_id is None]
-    inner = [failures for failures in report.groups if failures.raised_in is not None and of_services]
+    inner = [failures for failures in report.groups if failures.raised_in is not None and services]
     blocks: list[Block] = []
     if report.error_groups:
         blocks.append(f"{counted_days(span.since_us, span.until_us)}.")
@@ -107,7 +110,8 @@ def _page(report: ErrorReport, span: Range, *, limit: int, of_services: bool) ->
         blocks.append(f"Cut after the {limit} most frequent: {more}. List more with --limit.")
     if report.truncated:
         blocks.append("Only the newest 20,000 failures were read. Use a shorter range.")
-    return OutputPage(f"Errors ({range_title(span.label)})", blocks or [NO_ERRORS])
+    of = of_services(services) if operation is None else f" of {one_line(label(next(iter(services or ())), operation))}"
+    return OutputPage(f"Errors{of} ({range_title(span.label)})", blocks or [NO_ERRORS])
 
 
 def _group_table(groups: list[ErrorGroupSummary], deploy: MarkerAnswer | None) -> Table:

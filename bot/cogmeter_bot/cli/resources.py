@@ -56,7 +56,8 @@ def _page(answer: ResourcesAnswer, title: str) -> OutputPage:
         blocks.append(Listing("Objects that grew", [f"- {one_line(name)}" for name in answer.grown_objects]))
     elif answer.grown_objects is None:
         blocks.append(
-            "Objects that grew: not known. The running bot (--url) compares them, first 20 min after its start."
+            "Objects that grew: not known. The running bot compares them, first 20 min after its start; "
+            "a database does not have them."
         )
     if note := rate_text(answer.rate_window_seconds):
         blocks.append(f"{sentence(note)}.")

@@ -14,7 +14,7 @@ import click
 from cogmeter_bot.zones import shown_at, zone_label, zone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
 # Characters that reorder or hide the text around them.
@@ -62,6 +62,11 @@ def zoned(at: datetime) -> str:
 def zoned_title(title: str) -> str:
     """Return the title of a list of times with their zone. UTC is not named: the guide's layout does not."""
     return title if zone_label() == "UTC" else f"{title} ({zone_label()})"
+
+
+def of_services(services: Sequence[str] | None) -> str:
+    """Return the part of a title that names the chosen services: `` of core-intelligence``; empty for all."""
+    return "" if services is None else f" of {', '.join(map(one_line, services))}"
 
 
 def short_timestamp(at: datetime) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from cogmeter.recording.error_batches import fingerprint
 from cogmeter.recording.service_names import COMMANDS, TASKS
 from cogmeter_bot.demo.past import DEPLOYS
-from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_live_user, random_users
+from cogmeter_bot.demo.profiles import PROFILES, person_hashes, random_live_user, user_of_failure
 from cogmeter_bot.demo.traces import DURATION, END
 from cogmeter_storage.errors import ErrorBatch, ErrorExample, ErrorKind, ErrorLink, Frame
 from cogmeter_storage.model import DAY_US, FAILURES, HOUR_US, Outcome
@@ -71,7 +71,7 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
             times = end[failed & (error == place)]
             if text is not None and len(times) and profile.service in _PLACES:
                 for version, some in _by_version(times, until_us):
-                    batches.append(_failed(profile, text, some, _past_people(rng, len(some)), version))
+                    batches.append(_failed(profile, text, some, _past_people(some), version))
     for kind, chain, names, per_day in (
         (ErrorKind.LOGGED, _LOGGED, ASKED, LOGGED_PER_DAY),
         (ErrorKind.UNHANDLED, _LOST, ("discord.commands", "remember"), LOST_PER_DAY),
@@ -81,12 +81,12 @@ def past_errors(history: GeneratedHistory, until_us: int, days: float, seed: int
         chosen = runs[np.sort(rng.choice(len(runs), number, replace=False))]
         times = chosen[:, END] - chosen[:, DURATION] // 10  # shortly before the end of the run
         for version, some in _by_version(np.sort(times), until_us):
-            batches.append(_batch(kind, chain, names, some, _past_people(rng, len(some)), version))
+            batches.append(_batch(kind, chain, names, some, _past_people(some), version))
     return batches
 
 
-def _past_people(rng: Generator, size: int) -> list[dict[str, str]]:
-    return [person_hashes(user) for user in random_users(rng, size).tolist()]
+def _past_people(times_us: list[int]) -> list[dict[str, str]]:
+    return [person_hashes(user_of_failure(at_us)) for at_us in times_us]
 
 
 def _by_version(times_us: NDArray[np.int64], until_us: int) -> Iterator[tuple[str, list[int]]]:
@@ -98,10 +98,9 @@ def _by_version(times_us: NDArray[np.int64], until_us: int) -> Iterator[tuple[st
             yield version, some.tolist()
 
 
-def live_error(profile: Profile, text: str, at_us: int, rng: Generator) -> ErrorBatch | None:
-    """Return the error of one failed operation; None if it has no stack."""
-    people = [person_hashes(random_live_user(rng))]
-    return _failed(profile, text, [at_us], people) if profile.service in _PLACES else None
+def live_error(profile: Profile, text: str, at_us: int, person: dict[str, str]) -> ErrorBatch | None:
+    """Return the error of one failed operation of this person; None if it has no stack."""
+    return _failed(profile, text, [at_us], [person]) if profile.service in _PLACES else None
 
 
 def error_group(names: tuple[str, str], text: str | None) -> str | None:

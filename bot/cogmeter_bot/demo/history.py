@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cogmeter.recording.service_names import BY_OPERATION, COMMANDS
+from cogmeter.recording.service_names import BY_OPERATION, COMMANDS, REST, TASKS
 from cogmeter_bot.demo.errors import error_group
 from cogmeter_bot.demo.incidents import PAST, PAST_RETRIES_PER_MINUTE, SLOW_RELEASE, main_operation
 from cogmeter_bot.demo.profiles import (
@@ -23,7 +23,9 @@ from cogmeter_bot.demo.profiles import (
     Profile,
     activity,
     in_direct_messages,
+    person_hashes,
     random_users,
+    user_of_failure,
 )
 from cogmeter_bot.demo.traces import DURATION, END, OUTCOME, enclose, late_response_us, make_traces, with_response
 from cogmeter_bot.importing import ROWS_PER_CHUNK
@@ -76,16 +78,23 @@ class GeneratedHistory:
                     duration_us,
                     outcome,
                     self.errors[error],
-                    self._metadata_of(metadata, outcome, raised_in, error),
+                    self._metadata_of(metadata, raised_in, error, end_us)
+                    if outcome in FAILURES
+                    else self.metadata[metadata],
                 )
                 for (series, end_us, duration_us, outcome, error, metadata), raised_in in rows
             ]
 
-    def _metadata_of(self, metadata: int, outcome: int, raised_in: int, error: int) -> str | None:
-        """Return the metadata of an operation, of a failure with its error group."""
-        text = self.metadata[metadata]
-        group = error_group(self.names[raised_in], self.errors[error]) if outcome in FAILURES else None
-        return text if group is None else json.dumps({**json.loads(text or "{}"), ERROR_GROUP: group})
+    def _metadata_of(self, metadata: int, raised_in: int, error: int, end_us: int) -> str:
+        """Return the metadata of a failure, with its error group and its person as the watch adds them."""
+        found = json.loads(self.metadata[metadata] or "{}")
+        group = error_group(self.names[raised_in], self.errors[error])
+        if group is not None:
+            found[ERROR_GROUP] = group
+        if self.names[raised_in][0] not in {TASKS, REST}:
+            found.pop("guild", None)
+            found |= person_hashes(user_of_failure(end_us))
+        return json.dumps(found)
 
 
 def make_history(until_us: int, days: float, seed: int) -> GeneratedHistory:

@@ -86,6 +86,11 @@ def random_live_user(rng: Generator) -> int:
     return USERS + int(LIVE_USERS * rng.random() ** 3)
 
 
+def user_of_failure(end_us: int) -> int:
+    """Return the number of the user of the past whose operation failed at this time."""
+    return int(USERS * (end_us % 99_991 / 99_991) ** 3)
+
+
 def person_hashes(user: int) -> dict[str, str]:
     """Return the hashes of a user and of the server that the user is in, if any, as metadata has them.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import cogmeter
 from cogmeter.recording.error_batches import merge
-from cogmeter.recording.service_names import COMMANDS, REST
+from cogmeter.recording.service_names import COMMANDS, REST, TASKS
 from cogmeter_bot.demo.errors import ASKED, error_group, live_error, live_logged_error
 from cogmeter_bot.demo.incidents import RETRIES_PER_S, SLOW_RELEASE, Incident, live_incidents, main_operation
 from cogmeter_bot.demo.live_traces import LiveTraces
@@ -129,11 +129,13 @@ class Traffic:
         duration_ms = profile.median_ms * slowdown * float(self._rng.lognormal(0.0, profile.spread))
         duration_ms = min(duration_ms, profile.max_ms) if duration_us is None else duration_us / 1000
         details: dict[str, Any] = {}
+        person: dict[str, str] = {}
         if self._rng.random() < failure_rate and duration_us is None:
             outcome, text = profile.failures[int(self._rng.integers(len(profile.failures)))]
             details = {"outcome": outcome, "error": text}
             duration_ms = profile.failed_ms or duration_ms
-            error = live_error(profile, text, now_us, self._rng) if outcome in FAILURES else None
+            person = person_hashes(random_live_user(self._rng))
+            error = live_error(profile, text, now_us, person) if outcome in FAILURES else None
             if error is not None:
                 merge(self._errors, error)
         metadata = {} if profile.metadata is None else profile.metadata(self._rng, duration_ms)
@@ -145,6 +147,8 @@ class Traffic:
             metadata["logged_errors"] = 1
         if details.get("outcome") in FAILURES:
             metadata.update(_group_metadata((profile.service, profile.operation), details["error"]))
+            if profile.service not in {TASKS, REST}:  # the watch names the person of each failure inside an interaction
+                metadata = {key: value for key, value in metadata.items() if key != "guild"} | person
         if metadata:
             details["metadata"] = metadata
         run = EndedRun(now_us, int(duration_ms * 1000), details.get("outcome", Outcome.OK), details.get("error"))

@@ -140,12 +140,13 @@ async def _stats(responder: Responder, request: AnswerRequest) -> CommandAnswer:
     except UnknownNameError as error:
         return CommandAnswer(unknown_embed(error))
     now = await responder.health.of(stats.service, stats.operation)
-    status = Status.UNKNOWN if now is None else now.check.status
+    status, reason = (Status.UNKNOWN, "") if now is None else (now.check.status, now.check.reason)
     past = exceeded(stats.total, monitor.alerting.limits, stats.service, stats.operation or "")
     picture = await responder.draw(stats.timeline) if stats.total.operations else None
     request = dataclasses.replace(request, service=stats.service, operation=stats.operation)
     buttons = Buttons(responder, await with_worst(responder, request))
-    embed = stats_embed(stats, picture, status=status, exceeded=past, link=stats_link(monitor.settings, stats))
+    link = stats_link(monitor.settings, stats)
+    embed = stats_embed(stats, picture, status=status, reason=reason, exceeded=past, link=link)
     return CommandAnswer(of_process(embed, request.process), picture, buttons)
 
 

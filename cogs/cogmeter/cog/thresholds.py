@@ -17,6 +17,7 @@ from cogmeter.cog.options import Autocomplete, rule_choices, rule_named
 from cogmeter.cog.responder import CommandAnswer, Responder, UserError
 from cogmeter.cog.views import Buttons, Pages
 from cogmeter.monitor.setting_changes import named_value
+from cogmeter.query.records import UnknownNameError
 from cogmeter.render import formatting
 from cogmeter.render.embeds.alert_lists import audit_embed
 from cogmeter.render.embeds.thresholds import (
@@ -52,8 +53,8 @@ def add(group: app_commands.Group, responder: Responder) -> None:
     inner = app_commands.Group(name="thresholds", description="View and change alert thresholds", parent=group)
 
     @inner.command(name="view", description="List every rule with its threshold and origin")
-    @app_commands.describe(service="Only for this service (all)")
-    @app_commands.autocomplete(service=names.services)
+    @app_commands.describe(service="Only for this service, or a command such as /ask (all)")
+    @app_commands.autocomplete(service=names.subjects)
     async def view(interaction: discord.Interaction, service: str | None = None) -> None:
         await responder.answer(interaction, lambda: _view(responder, service))
 
@@ -119,8 +120,9 @@ async def _request(
     rule, service, operation = subject
     if operation is not None and service is None:
         raise UserError("Name the service of that operation, too.")
+    names = await _subject(responder, service, operation)
     try:
-        change = Change.of(Subject(await rule_named(rule), service or "", operation or ""), field, value)
+        change = Change.of(Subject(await rule_named(rule), *names), field, value)
     except LimitError as error:
         raise UserError(plain(str(error), MAX_ERROR)) from None
     current = (await responder.monitor.store.alerting.overrides()).get(change.key)
@@ -134,9 +136,29 @@ async def _request(
     return ThresholdRequest(change, interaction.user.display_name)
 
 
+async def _subject(responder: Responder, service: str | None, operation: str | None) -> tuple[str, str]:
+    """Return the service and operation that the options name, perhaps by a label such as "/ask"; "" for all.
+
+    A service may get a threshold before its first operation.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    try:
+        found = ("", operation) if service is None else await responder.monitor.query.subject_of(service, operation)
+    except UnknownNameError as error:
+        if error.name.startswith("/"):
+            raise UserError.quoting(error) from None
+        found = service or "", operation
+    return found[0], found[1] or ""
+
+
 async def _view(responder: Responder, service: str | None) -> CommandAnswer:
     limits = await _effective_limits(responder)
-    listed = [*limits.rules(service), *await limits.others(service)]
+    about, operation = await _subject(responder, service, None)
+    listed = limits.rules(about or None, operation)
+    if not operation:
+        listed += await limits.others(about or None)
     footer = _common_settings(responder.monitor.settings)
 
     async def page(number: int) -> tuple[discord.Embed, bool]:

@@ -316,7 +316,7 @@ def _of_check(check: Check) -> _Ranked:
     concern = Concern(
         severity=severity,
         people=None,
-        text=formatting.clean(f"{check.name}: {check.reason}, now"),
+        text=formatting.clean(f"{check.name} now: {check.reason}"),
         next_step="Open its statistics",
         subject=(check.name, ""),
         target="stats",

@@ -181,7 +181,7 @@ def judge(figures: Measured, limits: Limits, service: str = "", operation: str =
         return Judgement(Status.UNKNOWN)
     errors, failing = _error_rate(figures, limits, ERROR_RATE.subject(service, operation))
     times, slow = _response_time(figures, limits, RESPONSE_TIME.subject(service or BOT, operation))
-    counts = f"{formatting.exact(figures.failures)} of {formatting.exact(figures.operations)} operations failed"
+    counts = f"{formatting.part(figures.failures, figures.operations, 'operation')} failed"
     needed = limits.of(ERROR_RATE.subject(service, operation)).min_operations
     few = figures.operations < needed
     if few and (errors is not Status.HEALTHY or times is Status.UNKNOWN):

@@ -83,7 +83,7 @@ class MeasuredChange:
     def is_small(self) -> bool:
         """True for a change that is too small to be a verdict, however certain it is."""
         least = {"error_rate": NOTICEABLE_RATE, "throughput": NOTICEABLE_VOLUME}.get(self.statistic, NOTICEABLE)
-        return self.ratio is None or abs(self.ratio) < least
+        return not self.after if self.ratio is None else abs(self.ratio) < least
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cogmeter.query.name_matching import suggest
 from cogmeter.query.records import Range
 from cogmeter.recording.markers import EXTENSION, MARK, START, VERSION
 from cogmeter.redaction import quoted
-from cogmeter.times import parse_duration, parse_iso
+from cogmeter.times import iso, parse_duration, parse_iso
 from cogmeter_storage.model import DAY_US, HOUR_US, MINUTE_US, Marker
 
 if TYPE_CHECKING:
@@ -78,8 +78,12 @@ async def comparison_periods(query: Query, before: str | None, after: str | None
         return around(chosen[0], markers, now_us)
     later = _later(second, first, markers, now_us)
     earlier = _earlier(first, later, markers)
-    if earlier.since_us >= earlier.until_us or earlier.until_us > later.since_us:
+    if later.until_us <= earlier.since_us or earlier.since_us >= earlier.until_us:
         raise PeriodOrderError("before", "The period before is not earlier than the period after. Swap them.")
+    if earlier.until_us > later.since_us:
+        end, begin = (iso(at_us)[:16].replace("T", " ") for at_us in (earlier.until_us, later.since_us))
+        text = f"the period before ends at {end} UTC, the period after begins at {begin} UTC"
+        raise PeriodOrderError("before", f"The periods overlap: {text}. Days include their end.")
     return ComparisonPeriods(earlier, later)
 
 

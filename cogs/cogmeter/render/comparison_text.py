@@ -69,7 +69,8 @@ def _value_text(change: MeasuredChange, value: float | None, other: float | None
 
 def _why_none(change: MeasuredChange) -> str:
     """Return why a difference that is so large that it looks like a change is none: it may be chance, or is small."""
-    if change.ratio is None or abs(change.ratio) < NOTICEABLE:
+    from_nothing = change.before == 0 and change.after and change.statistic == "error_rate"
+    if (change.ratio is None and not from_nothing) or (change.ratio is not None and abs(change.ratio) < NOTICEABLE):
         return ""
     text = change_text(change)
     unlikely = change.p_value is not None and change.p_value < _UNLIKELY

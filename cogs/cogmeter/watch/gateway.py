@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
+_NOUNS: Final = dict(zip(COUNTERS, ("disconnect", "reconnect", "resume", "new session"), strict=True))
 ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
 
 
@@ -108,7 +109,7 @@ class Gateway(Surface):
         slowest = (
             f"slowest latency {formatting.duration(max(latencies) * 1e6)}" if latencies else "latency not known yet"
         )
-        counts = ", ".join(f"{count} {name}" for name, count in self._totals().items())
+        counts = ", ".join(formatting.counted(count, _NOUNS[name]) for name, count in self._totals().items())
         connected = sum(_is_open(ws) for _, ws in sockets)
         text = f"{formatting.part(connected, len(sockets), 'shard')} connected, {slowest}, {counts}"
         return [*super().findings(), *bad, Finding(self.name, well=not bad, text=text, advice=ADVICE)]

@@ -96,8 +96,9 @@ READING = [
 
 async def test_each_command_says_the_same_of_a_database_and_of_its_bot(asked, cogmeter):
     ask, path = asked
+    spans = {"usage": hours_of_the_past()}
     fixed = span_of_the_past()
-    asked_for = [(*one, *fixed, *form) for one in READING for form in ((), ("--json",))]
+    asked_for = [(*one, *spans.get(one[0], fixed), *form) for one in READING for form in ((), ("--json",))]
     there = await ask(*asked_for)
     for one, (code, out, err) in zip(asked_for, there, strict=True):
         assert (code, err) == (0, ""), one
@@ -144,6 +145,12 @@ def span_of_the_past():
     now = datetime.now(UTC)
     ends = [(now - timedelta(**one)).isoformat(timespec="seconds") for one in ({"hours": 3}, {"minutes": 1})]
     return ("--since", ends[0], "--until", ends[1])
+
+
+def hours_of_the_past():
+    """Three whole hours, for what is counted by the hour: the present one is counted up to the question."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    return ("--since", (hour - timedelta(hours=3)).isoformat(), "--until", hour.isoformat())
 
 
 def timeless(text):

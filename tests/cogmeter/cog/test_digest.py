@@ -58,7 +58,7 @@ async def test_the_command_shows_what_happened_in_the_last_day(move_in):
         (embed,) = message.embeds
         shown = fields(embed)
         assert embed.title == "Digest (last 24 hours)"
-        assert embed.description.splitlines()[0] == "**Degraded**"
+        assert embed.description.splitlines()[0] == "**Degraded** in this period"
         assert "/ask: " in embed.description
         assert "Throughput of discord.commands fired 4 times" in embed.description
         assert list(shown) == [

@@ -69,6 +69,20 @@ async def test_of_one_service_only_the_rules_that_judge_it_are_listed(move_in):
         assert "acknowledgement" in await viewed(home, service="discord.acknowledgement")
 
 
+async def test_a_command_is_named_by_its_label(move_in):
+    async with move_in() as home:
+        home.monitor.recorder.record("discord.commands", "ask", duration_ms=20)
+        await home.monitor.flusher.flush()
+        said = await viewed(home, service="/ask")
+        assert "**/ask: " not in said
+        assert "**Response time of /ask** (`response_time@discord.commands/ask`): above **5 s**" in said
+        assert "Memory" not in said
+        await apply(home, rule="response_time", value="9s", service="/ask")
+        assert holds(home, Subject("response_time", "discord.commands", "ask")).threshold == 9_000
+        refused = await asked(home, "set", rule="response_time", value="9s", service="/nobody")
+        assert "'/nobody' has been recorded" in str(refused.content or refused.embeds[0].description)
+
+
 async def test_a_change_is_previewed_and_is_in_effect_after_apply(move_in):
     async with move_in() as home:
         for number in range(40):

@@ -245,7 +245,7 @@ UNWELL = Check("shop", Status.UNHEALTHY, "9 of 30 operations failed, more than 5
 def test_a_service_that_is_unhealthy_before_an_alert_fires_is_a_finding():
     (concern,) = rank(AttentionFacts(SPAN, now=[UNWELL]))
     assert (concern.severity, concern.target, concern.subject) == ("critical", "stats", ("shop", ""))
-    assert concern.text == "shop: 9 of 30 operations failed, more than 5%, now"
+    assert concern.text == "shop now: 9 of 30 operations failed, more than 5%"
     (concern,) = rank(AttentionFacts(SPAN, now=[replace(UNWELL, status=Status.DEGRADED)]))
     assert concern.severity == "warning"
 

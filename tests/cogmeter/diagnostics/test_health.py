@@ -406,7 +406,7 @@ async def test_an_operation_is_judged_by_its_own_operations_and_alerts_alone(mon
         assert {(one.name.removeprefix("graph").strip(" :/"), one.status, one.reason) for one in found} == {
             ("ask", Status.HEALTHY, "0 of 30 operations failed"),
             ("query", Status.UNHEALTHY, "30 of 30 operations failed, more than 5%"),
-            ("link", Status.HEALTHY, "0 of 1 operations failed"),
+            ("link", Status.HEALTHY, "0 of 1 operation failed"),
             ("mood", Status.UNKNOWN, "no runs in the last minute"),
         }
 

@@ -77,6 +77,13 @@ async def test_a_slower_tail_is_found_though_the_median_stays(store):
     assert [one.p_value for one in found.percentiles] == [None, found.latency.p_value]
 
 
+async def test_periods_that_overlap_are_refused_with_the_times_that_do(store):
+    with pytest.raises(UnknownPeriodError, match="overlap: the period before ends at 2027-01-13 00:00 UTC, the period"):
+        await comparison_periods(query(store), "2027-01-11..2027-01-12", "2027-01-12..2027-01-13")
+    with pytest.raises(UnknownPeriodError, match="not earlier than the period after"):
+        await comparison_periods(query(store), "2027-01-12..2027-01-13", "2027-01-10..2027-01-11")
+
+
 async def test_a_period_before_the_first_record_says_so_and_makes_no_error_new(store):
     rng = np.random.default_rng(2)
     await record(store, operations(rng, DEPLOY_US, NOW_US, 500))

@@ -40,6 +40,9 @@ def test_a_large_difference_that_is_not_certain_is_named_as_such():
         verdict_text(change("error_rate", 0.01, 0.03), (900, 400)) == "no significant change (▲ 2 points may be chance)"
     )
     assert verdict_text(change("error_rate", 0.0001, 0.0002), (900, 400)) == "no significant change"
+    first = verdict_text(change("error_rate", 0.0, 0.132), (69, 423))
+    assert first == "no significant change (▲ 13.2 points may be chance)"
+    assert verdict_text(change("error_rate", 0.0, 0.0), (900, 400)) == "no significant change"
 
 
 def test_a_certain_change_has_both_rates_in_one_unit():

@@ -58,7 +58,7 @@ def _time(seconds: float) -> str:
 
 HUNG: Final = Rule(
     name="hung",
-    title="Operation does not end",
+    title="Hanging operation",
     unit="seconds",
     setting="alert_threshold_hung",
     find=hung,

@@ -72,9 +72,13 @@ class EffectiveLimits:
             calibrated=calibrated,
         )
 
-    def rules(self, service: str | None) -> list[EffectiveLimit]:
-        """Return every rule's threshold; with a service, those of the rules that judge it."""
-        return [self.of(rule.subject(service or "")) for rule in RULES.values() if rule.judges(service or "")]
+    def rules(self, service: str | None, operation: str = "") -> list[EffectiveLimit]:
+        """Return every rule's threshold; with a service or an operation, those of the rules that judge it."""
+        return [
+            self.of(rule.subject(service or "", operation))
+            for rule in RULES.values()
+            if rule.judges(service or "") and (not operation or rule.by_operation)
+        ]
 
     async def others(self, service: str | None) -> list[EffectiveLimit]:
         """Return all other changed or calibrated limits: other fields, services, operations; or those of a service."""

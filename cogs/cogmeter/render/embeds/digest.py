@@ -39,7 +39,10 @@ def digest_embed(digest: Digest, picture: Picture | None, *, group: str, kind: s
     """
     span = digest.summary.range
     state = state_of(worst([Status.HEALTHY, *(status_of(concern.severity) for concern in digest.concerns)]))
-    lines = [f"**{state.word.capitalize()}**", *attention_lines(digest.concerns, group, more_at="summary")]
+    lines = [
+        f"**{state.word.capitalize()}** in this period",
+        *attention_lines(digest.concerns, group, more_at="summary"),
+    ]
     if digest.cost is not None:
         lines.append(_cost(digest.cost))
     embed = discord.Embed(

@@ -73,7 +73,8 @@ def fired_line(line: AlertLine) -> str:
         took = formatting.duration(line.acknowledge_us)
         parts.append(f"{formatting.exact(line.acknowledged)} acknowledged (median: after {took})")
     if line.resolve_us is not None:
-        parts.append(f"resolved (median: after {formatting.duration(line.resolve_us)})")
+        number = "" if line.resolved == line.fired else f"{formatting.exact(line.resolved)} "
+        parts.append(f"{number}resolved (median: after {formatting.duration(line.resolve_us)})")
     if line.flaps:
         parts.append("flapping")
     return f"{subject_of(line)}: {', '.join(parts)}"

@@ -93,12 +93,14 @@ def stats_embed(
     picture: Picture | None = None,
     *,
     status: Status = Status.HEALTHY,
+    reason: str = "",
     exceeded: str = "",
     link: str | None = None,
 ) -> discord.Embed:
     """Return the embed of a service or operation over a range; see ``summary_embed`` for the parameters.
 
-    ``status`` is that of now, ``exceeded`` is what exceeded a threshold in the range. ``link`` leads to the dashboard.
+    ``status`` is that of now, with its ``reason``; ``exceeded`` is what exceeded a threshold in the range. ``link``
+    leads to the dashboard.
     """
     if not stats.total.operations:
         name = stats.service if stats.operation is None else stats.operation
@@ -106,7 +108,7 @@ def stats_embed(
     state = state_of(status)
     embed = discord.Embed(
         title=f"{_subject(stats)} Statistics ({_titled(stats.range.label)})",
-        description=_busiest(f"**{state.word.capitalize()}** now", stats),
+        description=_busiest(f"**{state.word.capitalize()}** now{_why_unknown(status, reason)}", stats),
         colour=state.colour,
         url=link,
     )
@@ -157,6 +159,10 @@ def empty_embed(span: Range, *, name: str | None = None) -> discord.Embed:
         f"{HOW_TO_RECORD}"
     )
     return fit(discord.Embed(title="Nothing recorded yet", description=description, colour=DisplayState.NEUTRAL.colour))
+
+
+def _why_unknown(status: Status, reason: str) -> str:
+    return f" ({plain(reason, 150)})" if status is Status.UNKNOWN and reason else ""
 
 
 def unknown_embed(error: UnknownNameError) -> discord.Embed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from cogmeter.alerts.thresholds.keys import THRESHOLD, OverrideKey
+from cogmeter.recording.service_names import label
 from cogmeter.render.embeds.alert import several
 from cogmeter.render.embeds.limits import DESCRIPTION
 from cogmeter.render.embeds.statistics import fit
@@ -95,7 +96,7 @@ def _line(limit: EffectiveLimit) -> str:
     """Return a limit with its name, key, comparison and origin."""
     words, value = compared_text(limit)
     about = OverrideKey.parse(limit.key).subject
-    place = " / ".join(name for name in (about.service, about.operation) if name)
+    place = label(about.service, about.operation) if about.operation else about.service
     name = f"{rule_title(limit.rule)} of {place}" if place else rule_title(limit.rule)
     text = f"{words} **{value}**" if words else f"**{value}**"
     return f"**{plain(name, 150)}** ({code(limit.key, 150)}): {text} ({_origin(limit)})"

@@ -21,7 +21,8 @@ def failing(served, stored):
             self._web = served()
             web = await self._web.__aenter__()
             at_us = now_us()
-            await stored(web, ("knowledge-graph", "query", 0.01, 5, 1, "ValueError: no node a", None))
+            metadata = {"error_group": "000000000000000a"}
+            await stored(web, ("knowledge-graph", "query", 0.01, 5, 1, "ValueError: no node a", metadata))
             await web.monitor.store.add_marker(Marker(at_us - 60 * SECOND_US, "version", "version 1.4"))
             kinds = zip("abc", ErrorKind, strict=True)
             await web.monitor.store.errors.add(
