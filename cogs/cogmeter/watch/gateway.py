@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 COUNTERS: Final = ("disconnects", "reconnects", "resumes", "identifies")
-_NOUNS: Final = dict(zip(COUNTERS, ("disconnect", "reconnect", "resume", "new session"), strict=True))
+_NOUNS: Final[dict[str, str]] = dict(zip(COUNTERS, ("disconnect", "reconnect", "resume", "new session"), strict=True))
 ADVICE: Final = "discord.py reconnects by itself; if this lasts, see the log of discord.gateway and discordstatus.com"
 
 
