@@ -154,7 +154,6 @@ def masked(message: str) -> str:
     return message
 
 
-@functools.lru_cache(maxsize=1_024)
 def fingerprint(kind: str, place: Frame | None, text: str) -> str:
     """Return the identity of a group: its type with the innermost own function, or with the masked message."""
     parts = [kind, text] if place is None else [kind, place.file, place.function, text]

@@ -222,7 +222,8 @@ class ErrorRecorder:
                 if line
                 else Key(kind, type(cause), 0, masked(_text(cause, context)))
             )
-            note_fingerprint(error, self._fingerprint(key, line))
+            for exception in (cause, error):
+                note_fingerprint(exception, self._fingerprint(key, line))
             self._add(key, line, where, lambda: _links(cause, entries, context))
         except Exception:  # noqa: BLE001 - the exception's class is the host's code
             self._drop()

@@ -195,7 +195,7 @@ class Recorder:
             if scope is None and has_costs(metadata):
                 metadata = _with_payer(metadata)
             if failure is not None and outcome in FAILURES:
-                metadata = {**(metadata or {}), **self.count_failure(failure, series, start_ns, scope=scope)}
+                metadata = _joined(metadata, self.count_failure(failure, series, start_ns, scope=scope))
             extra = (text, metadata) if text is not None or metadata else None
             self.add(series, end_ns, duration_ns, 0 if outcome is _OK else int(outcome), extra)
         except Exception:  # noqa: BLE001 - a failure of the host's objects must not reach the host's command
@@ -226,7 +226,7 @@ class Recorder:
             scope: makes it a span without children in that trace.
         """
         if failure is not None and outcome in FAILURES:
-            metadata = {**(metadata or {}), **self.count_failure(failure, series, start_ns, scope=scope)}
+            metadata = _joined(metadata, self.count_failure(failure, series, start_ns, scope=scope))
         if scope is not None:
             trace, begun_ns = scope.trace, start_ns - scope.trace.start_ns
             names, duration_ns = self.names[series], end_ns - start_ns
@@ -322,6 +322,14 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_forked)
+
+
+def _joined(metadata: Mapping[str, Any] | None, more: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """Return metadata with more entries; the host's metadata as it is if it is no mapping."""
+    try:
+        return {**(metadata or {}), **more} if more else metadata
+    except TypeError:
+        return metadata
 
 
 def _with_payer(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:

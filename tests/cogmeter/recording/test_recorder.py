@@ -236,6 +236,13 @@ def test_metadata_and_errors_that_fight_back_never_reach_the_host(recorder):
     assert metadata.startswith('{"thing": "(Hostile: its repr failed)"')
 
 
+@pytest.mark.parametrize("metadata", [[1, 2], "text"])
+def test_a_failure_whose_metadata_is_no_mapping_is_recorded(recorder, metadata):
+    recorder.record("s", "o", duration_ms=1, error=KeyError("k"), metadata=metadata)
+    assert only(recorder)[3:5] == (Outcome.ERROR, "KeyError: 'k'")
+    assert recorder.refused == 0
+
+
 def test_threads_that_record_at_once_lose_nothing():
     recorder = Recorder(Buffer(100_000))
     taken = []
