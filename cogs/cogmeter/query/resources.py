@@ -114,6 +114,7 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     steps = await query.store.sample_steps(names, span.since_us, span.until_us, step_us=span.step_us)
     markers = tuple(await query.store.markers(span.since_us, span.until_us))
     sampled = [number for found in steps.values() for number in found]
+    every = [step for found in steps.values() for step in found.values()]
     counted = [step for one in RESOURCES if one.counter for step in steps[one.gauge].values()]
     since_us = min((step.first_us for step in counted), default=span.until_us)
     bin_us = SAMPLE_US if span.until_us - since_us <= SAMPLED_US else BIN_US
@@ -123,11 +124,10 @@ async def resources(query: Query, span: Range) -> ResourceUse:
     first, last = min(sampled), max(sampled)
     edges = tuple(span.since_us + number * span.step_us for number in range(first, last + 1))
     run = _longest_run(edges, span, markers)
-    sampled_us = min(step.first_us for of_name in steps.values() for step in of_name.values())
-    shown_run = max(run[0], sampled_us), run[1]  # the first step begins before the first sample
+    shown_run = max(run[0], min(step.first_us for step in every)), run[1]  # a step begins before its first sample
     numbers = range(first, last + 1)
     found = [(resource, steps[resource.gauge]) for resource in RESOURCES if steps[resource.gauge]]
-    newest_us = max(step.last_us for of_name in steps.values() for step in of_name.values())
+    newest_us = max(step.last_us for step in every)
     newest = await query.store.samples(names, newest_us - NEWEST_US, newest_us + 1)
     lines = tuple(
         _rate_line(resource, rates[resource.gauge], numbers)
