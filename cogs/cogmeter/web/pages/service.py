@@ -11,8 +11,10 @@ from pydantic import BeforeValidator
 from cogmeter.diagnostics.judgement import exceeded
 from cogmeter.query.errors import known_groups, raised_inside
 from cogmeter.query.slow import slow_runs
-from cogmeter.recording.service_names import BY_OPERATION, label
+from cogmeter.recording.service_names import ACKNOWLEDGEMENT, BY_OPERATION, label
+from cogmeter.render import formatting
 from cogmeter.web.pages.chart_context import changes, chart_context, error_limit, latency_limit
+from cogmeter.web.pages.discord import response_text
 from cogmeter.web.pages.errors import top_errors
 from cogmeter.web.pages.frame import HOME, Page, PageParams, PageView, or_none, page_response
 from cogmeter.web.pages.histogram import histogram
@@ -64,6 +66,7 @@ async def show_service(view: PageView[ServicePageParams]) -> web.Response:
         service=service,
         operation=operation,
         stats=stats,
+        time_text=response_text if service == ACKNOWLEDGEMENT else formatting.duration,
         uptime_bar=(await uptime_bars(store, view.now_us)).of(service),
         health=whole if operation is None else await health.of(service, operation),
         whole=None if operation is None else whole,

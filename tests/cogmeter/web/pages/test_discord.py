@@ -49,6 +49,13 @@ async def test_near_misses_and_missed_responses_are_counted_apart(crowded):
     ]
 
 
+async def test_a_missed_response_is_missed_on_the_page_of_the_service_too(crowded):
+    async with crowded() as web:
+        page = (await web.get("/performance/services/discord.acknowledgement?operation=ask")).text
+    assert "Very slow (p99)</dt><dd><strong>missed<" in page
+    assert "Slowest</dt><dd><strong>missed<" in page
+
+
 async def test_the_connection_is_shown_by_shard(crowded):
     async with crowded(sample_interval=3600) as web:
         page = (await web.get(PAGE)).text
