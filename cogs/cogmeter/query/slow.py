@@ -174,18 +174,20 @@ async def _one_each(query: Query, overview: Overview, span: Range, service: str 
 
 
 async def _of_subject(query: Query, span: Range, service: str, operation: str | None) -> list[Found]:
-    """Return the slowest traces of a command, or those of commands that involve a service; else its operations."""
+    """Return the slowest traces of a command, or those that involve a service, with its slower operations outside."""
     traces = await query.store.traces(service, operation, span.since_us, until_us=span.until_us, limit=OF_ONE)
     if not traces and service not in BY_OPERATION:
         traces = await involving(query, span, service, operation)
-    if traces:
+    elif traces:
         return [*traces]
     ids = await query.ids(service, operation)
     slowest = await query.store.slowest(ids or [], span.since_us, span.until_us, limit=UNTRACED)
     # One of each operation: a loop that is long by nature would fill the list otherwise.
     each = {(one.operation if operation is None else one.id): one for one in reversed(slowest)}
-    found: list[Found] = sorted(each.values(), key=lambda one: -one.duration_us)
-    return found[:OF_ONE]
+    # A trace around an operation lasts longer: one that lasts longer than all of these traces has none.
+    longest_us = max((trace.duration_us for trace in traces), default=0)
+    found: list[Found] = [*traces, *(one for one in each.values() if one.duration_us > longest_us)]
+    return sorted(found, key=lambda one: -one.duration_us)[:OF_ONE]
 
 
 async def involving(query: Query, span: Range, service: str, operation: str | None) -> list[TraceRecord]:

@@ -95,6 +95,22 @@ async def test_a_range_has_an_end_and_a_service_inside_traces_leads_to_the_comma
     assert (await slow_runs(query(store), past, "knowledge-graph")).runs == ()
 
 
+async def test_an_operation_of_a_service_that_outlasts_its_traces_is_listed_with_them(store):
+    inside = (span(1, "graph", "query", 100_000, 600_000),)
+    await ran(store, (COMMANDS, "ask", NOW_US - 90_000_000, 1_000_000, inside))
+    await ran(
+        store,
+        ("graph", "query", NOW_US - 89_900_000, 600_000, ()),  # the one inside
+        ("graph", "index", NOW_US - 60_000_000, 45_000_000, ()),
+        traced=False,
+    )
+    report = await slow_runs(query(store), Period.DAY, "graph")
+    assert [(run.trace.operation, run.trace.duration_us, run.traced) for run in report.runs] == [
+        ("index", 45_000_000, False),
+        ("ask", 1_000_000, True),
+    ]
+
+
 async def test_a_loop_that_is_long_by_nature_is_one_entry(store):
     await ran(
         store,
