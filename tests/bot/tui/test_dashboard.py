@@ -15,11 +15,13 @@ from textual.widgets import Input, Static
 
 from cogmeter.recording.buffer import DROPPED
 from cogmeter.render.charts.ticks import Tick
+from cogmeter.schemas.base import Stats
 from cogmeter.schemas.operations import RunningAnswer, RunningPage
 from cogmeter_bot.sources.database import DatabaseSource
 from cogmeter_bot.tui.chart import Line, TerminalChart, limit_ticks
 from cogmeter_bot.tui.chrome import KEYS, HelpScreen, RangePicker, StatusLine
 from cogmeter_bot.tui.grid import Grid
+from cogmeter_bot.tui.views.services import ORDERS
 from cogmeter_storage import open_store
 from cogmeter_storage.sqlite import reader
 from cogmeter_storage.sqlite.database_file import ReadOpener
@@ -194,6 +196,16 @@ async def test_services_sort_by_key_and_by_mouse_and_keep_what_is_chosen(dashboa
         await pilot.click(table, offset=(3, 1))
         assert column(table) == sorted(by_ops, key=str.casefold, reverse=True)
         assert table.selected.key == chosen
+
+
+def test_services_are_sorted_by_the_share_that_is_shown():
+    key, _ = ORDERS[2]
+
+    def of(failed, total):  # error rates of 1.25% and 1.3% are both rounded to 1.3%
+        counts = {"total_operations": total, "failed_operations": failed, "successful_operations": total - failed}
+        return key("a", Stats.model_construct(**counts, error_rate=0.013))
+
+    assert of(1, 80) > of(13, 1_000)
 
 
 async def test_a_tall_screen_charts_the_selected_service_and_a_small_one_only_lists(dashboard, database):

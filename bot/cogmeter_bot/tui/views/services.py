@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 ORDERS: Final[tuple[tuple[Callable[[str, Stats], float | str], bool], ...]] = (
     (lambda name, _: name.casefold(), False),
     (lambda _, stats: stats.total_operations, True),
-    (lambda _, stats: 1 - stats.error_rate, False),
+    # As it is shown: the error rate is rounded, so that two different shares would be equal.
+    (lambda _, stats: stats.successful_operations / max(stats.total_operations, 1), False),
     (lambda _, stats: stats.average_response_time or 0, True),
     (lambda _, stats: stats.p50_response_time or 0, True),
     (lambda _, stats: stats.p95_response_time or 0, True),
